@@ -1,0 +1,1 @@
+"""Package data: name patterns, report specification, references."""

@@ -1,0 +1,1 @@
+"""Spherical deconvolution: SHD-TV and the classical models."""

@@ -1,0 +1,1 @@
+"""Diffusion-weighted data: gradients, shells, denoising, masks and their checks."""

@@ -1,0 +1,49 @@
+"""The errors that a user can cause: each message names the file or flag, what was found and what to try."""
+
+
+class ShdBidsError(Exception):
+    """Base of every error that shd-bids raises on purpose."""
+
+
+class ConfigError(ShdBidsError):
+    """A command-line flag or a configuration file asks for something impossible."""
+
+
+class BidsDataError(ShdBidsError):
+    """The input dataset lacks something or contradicts itself."""
+
+
+class ImageError(ShdBidsError):
+    """An image cannot be used: truncated, not 4-D, not finite, constant or without a usable affine."""
+
+
+class GradientTableError(ShdBidsError):
+    """A gradient table is missing, malformed or disagrees with its image."""
+
+
+class MaskError(ShdBidsError):
+    """A brain mask is empty or does not fit its image."""
+
+
+class ResponseError(ShdBidsError):
+    """A response function cannot be read, estimated or used with this acquisition."""
+
+
+class DeviceError(ShdBidsError):
+    """The computing device that was asked for cannot be used or ran out of memory."""
+
+
+class WeightsError(ShdBidsError):
+    """Network weights or a checkpoint cannot be read or do not fit the settings."""
+
+
+class TrackingError(ShdBidsError):
+    """Tracking cannot start: no seeds, or an impossible setting."""
+
+
+class WorkDirError(ShdBidsError):
+    """The work directory belongs to another version or to other data."""
+
+
+class OutputError(ShdBidsError):
+    """The output directory cannot be written or lies where it must not."""

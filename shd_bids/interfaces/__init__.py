@@ -1,0 +1,1 @@
+"""Nipype nodes, one file a stage: load, call, save."""

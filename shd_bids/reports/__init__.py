@@ -1,0 +1,1 @@
+"""Figures, quality measures and the HTML report."""

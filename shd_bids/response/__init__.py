@@ -1,0 +1,1 @@
+"""Tissue response functions: voxel selection, estimation, MRtrix3 text files."""

@@ -1,0 +1,1 @@
+"""Mathematics of the sphere: harmonics, HEALPix grids, graphs and rotations."""

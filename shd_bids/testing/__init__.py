@@ -1,0 +1,1 @@
+"""Phantom data with known fibres and its scores."""

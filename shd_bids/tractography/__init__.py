@@ -1,0 +1,1 @@
+"""Peaks, scalar maps, streamlines."""

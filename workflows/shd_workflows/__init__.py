@@ -1,0 +1,1 @@
+"""The Nipype workflows of shd-bids."""
