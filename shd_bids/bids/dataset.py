@@ -1,0 +1,253 @@
+"""The input dataset: which participants it has, and an index of those asked for."""
+
+import hashlib
+import json
+import logging
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bids.layout import BIDSLayout, BIDSLayoutIndexer, Query
+from filelock import SoftFileLock
+
+from shd_bids.errors import BidsDataError, ConfigError
+
+LOGGER = logging.getLogger(__name__)
+
+FILTER_KEYS = ("dwi", "t1w")
+_SKIPPED_FOLDERS = ("code", "sourcedata", "derivatives", "stimuli", "models", "logs", "figures")
+_QUERIES = {"*": Query.ANY, "Query.ANY": Query.ANY, "Query.NONE": Query.NONE}
+_SELECTION_FILE = "selection.json"
+
+
+def read_dataset_description(bids_dir: Path) -> dict[str, Any]:
+    """Read ``dataset_description.json`` and with it make sure that this is a BIDS dataset.
+
+    Parameters
+    ----------
+    bids_dir
+        Root of the dataset.
+
+    Returns
+    -------
+    dict[str, Any]
+        Its fields.
+
+    Raises
+    ------
+    BidsDataError
+        If the folder or the file is missing or the file is no JSON object.
+    """
+    if not bids_dir.is_dir():
+        raise BidsDataError(f"There is no folder {bids_dir}; expected the root of a BIDS dataset.")
+    file = bids_dir / "dataset_description.json"
+    if not file.is_file():
+        raise BidsDataError(
+            f"{bids_dir} holds no dataset_description.json, which every BIDS dataset has at its "
+            "root. Give the root folder of the dataset, the one that holds the sub-* folders."
+        )
+    try:
+        fields = json.loads(file.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise BidsDataError(f"{file} is not JSON: {error}.") from error
+    if not isinstance(fields, dict):
+        raise BidsDataError(f"{file} holds {type(fields).__name__}; expected a JSON object.")
+    return fields
+
+
+def select_participants(bids_dir: Path, participant_labels: Sequence[str] = ()) -> list[str]:
+    """Resolve the participants asked for.
+
+    Parameters
+    ----------
+    bids_dir
+        Root of the dataset.
+    participant_labels
+        With or without ``sub-``; empty for all.
+
+    Returns
+    -------
+    list[str]
+        Labels without ``sub-``, each once; sorted when all were meant.
+
+    Raises
+    ------
+    BidsDataError
+        If the dataset has no participants or lacks one that was named.
+    """
+    read_dataset_description(bids_dir)
+    present = sorted(
+        folder.name.removeprefix("sub-") for folder in bids_dir.glob("sub-*") if folder.is_dir()
+    )
+    if not present:
+        raise BidsDataError(f"{bids_dir} holds no participants: searched for folders named sub-*.")
+    wanted = list(dict.fromkeys(label.removeprefix("sub-") for label in participant_labels))
+    missing = [label for label in wanted if label not in present]
+    if missing:
+        shown = ", ".join(present[:20]) + (", ..." if len(present) > 20 else "")
+        raise BidsDataError(
+            f"No participant {', '.join(missing)} in {bids_dir}. It holds {len(present)}: {shown}."
+        )
+    return wanted or present
+
+
+def open_layout(
+    bids_dir: Path,
+    *,
+    participant_labels: Sequence[str],
+    session_labels: Sequence[str] = (),
+    database_dir: Path | None = None,
+) -> BIDSLayout:
+    """Index the participants and sessions asked for, and nothing else.
+
+    Parameters
+    ----------
+    bids_dir
+        Root of the dataset; never written to.
+    participant_labels
+        With or without ``sub-``; empty for all.
+    session_labels
+        With or without ``ses-``; empty for all.
+    database_dir
+        Where to keep indices between runs. One made for the same dataset, and at least these
+        participants and sessions, is used again as it is, even if files were added since; any
+        other selection gets an index of its own.
+
+    Returns
+    -------
+    BIDSLayout
+        In memory, or backed by the database.
+
+    Raises
+    ------
+    BidsDataError
+        If this is no BIDS dataset, or lacks a participant or session.
+    """
+    participants = select_participants(bids_dir, participant_labels)
+    sessions = sorted({label.removeprefix("ses-") for label in session_labels})
+    _check_sessions(bids_dir, participants, sessions)
+    if database_dir is None:
+        return _index(bids_dir, participants, sessions, None)
+    selection = {
+        "bids_dir": str(bids_dir.resolve()),
+        "participants": sorted(participants),
+        "sessions": sessions or None,
+    }
+    database_dir.mkdir(parents=True, exist_ok=True)
+    reusable = _find_database(database_dir, selection)
+    if reusable is not None:
+        LOGGER.info("Index of the dataset taken from %s.", reusable)
+        return BIDSLayout(bids_dir, database_path=reusable)
+    with SoftFileLock(database_dir / ".lock", timeout=600):
+        digest = hashlib.sha256(json.dumps(selection).encode()).hexdigest()[:12]
+        final = database_dir / digest
+        if _find_database(database_dir, selection) is None:
+            building = Path(tempfile.mkdtemp(prefix=".building-", dir=database_dir))
+            _index(bids_dir, participants, sessions, building)
+            (building / _SELECTION_FILE).write_text(json.dumps(selection), encoding="utf-8")
+            shutil.rmtree(final, ignore_errors=True)
+            building.rename(final)
+    return BIDSLayout(bids_dir, database_path=_find_database(database_dir, selection))
+
+
+def read_filter_file(file: Path) -> dict[str, dict[str, Any]]:
+    """Read a filter file in fMRIPrep's format.
+
+    Parameters
+    ----------
+    file
+        JSON: PyBIDS queries under the keys ``dwi`` and ``t1w``, such as
+        ``{"dwi": {"acquisition": "multiband", "session": ["01", "02"]}}``. ``"*"`` or
+        ``"Query.ANY"`` asks for any label, ``null`` or ``"Query.NONE"`` for none. Keys of
+        other modalities are passed over.
+
+    Returns
+    -------
+    dict[str, dict[str, Any]]
+        Queries by key.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing or not of this form.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"--bids-filter-file: cannot read {file}: {error.strerror}.") from error
+    except ValueError as error:
+        raise ConfigError(f"--bids-filter-file: {file} is not JSON: {error}.") from error
+    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
+        raise ConfigError(
+            f"--bids-filter-file: {file} must hold an object of objects, such as "
+            '{"dwi": {"acquisition": "multiband"}}.'
+        )
+    for key in content:
+        if key not in FILTER_KEYS:
+            LOGGER.warning(
+                "%s: the filters of %s are not used; known are dwi, t1w.", file.name, key
+            )
+    return {key: _as_query(content[key]) for key in FILTER_KEYS if key in content}
+
+
+def _as_query(filters: Mapping[str, Any]) -> dict[str, Any]:
+    def translate(value: Any) -> Any:
+        if value is None:
+            return Query.NONE
+        if isinstance(value, list):
+            return [translate(one) for one in value]
+        return _QUERIES.get(value, value) if isinstance(value, str) else value
+
+    return {name: translate(value) for name, value in filters.items()}
+
+
+def _check_sessions(bids_dir: Path, participants: list[str], sessions: list[str]) -> None:
+    for session in sessions:
+        if any((bids_dir / f"sub-{label}" / f"ses-{session}").is_dir() for label in participants):
+            continue
+        present = {
+            folder.name.removeprefix("ses-")
+            for label in participants
+            for folder in (bids_dir / f"sub-{label}").glob("ses-*")
+        }
+        raise BidsDataError(
+            f"No session {session} of participant {', '.join(participants)} in {bids_dir}. Found: "
+            f"{', '.join(sorted(present)) or 'no sessions'}."
+        )
+
+
+def _index(
+    bids_dir: Path, participants: list[str], sessions: list[str], database_dir: Path | None
+) -> BIDSLayout:
+    # pybids matches these against paths below the root that start with a slash
+    folders = "|".join(_SKIPPED_FOLDERS)
+    ignore = [re.compile(rf"^/({folders})(/|$)"), re.compile(r"/\.")]
+    wanted = "|".join(re.escape(label) for label in participants)
+    ignore.append(re.compile(rf"^/sub-(?!({wanted})(/|$))"))
+    if sessions:
+        kept = "|".join(re.escape(label) for label in sessions)
+        ignore.append(re.compile(rf"^/sub-[^/]+/ses-(?!({kept})(/|$))"))
+    indexer = BIDSLayoutIndexer(validate=False, ignore=ignore, index_metadata=True)
+    return BIDSLayout(
+        bids_dir, validate=False, derivatives=False, indexer=indexer, database_path=database_dir
+    )
+
+
+def _find_database(database_dir: Path, selection: Mapping[str, Any]) -> Path | None:
+    for file in sorted(database_dir.glob(f"*/{_SELECTION_FILE}")):
+        try:
+            stored = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        same_root = stored.get("bids_dir") == selection["bids_dir"]
+        enough = set(selection["participants"]) <= set(stored.get("participants") or ())
+        kept = stored.get("sessions")
+        wanted = selection["sessions"]
+        if kept is not None:
+            enough = enough and wanted is not None and set(wanted) <= set(kept)
+        if same_root and enough and not file.parent.name.startswith("."):
+            return file.parent
+    return None

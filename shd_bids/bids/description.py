@@ -1,0 +1,90 @@
+"""The output dataset's own files: its description and what validators should pass over."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from shd_bids.bids.files import dataset_lock, write_json, write_text
+
+BIDS_VERSION = "1.10.0"
+CODE_URL = "https://github.com/shd-bids/shd-bids"
+
+BIDSIGNORE = """\
+*.html
+logs/
+figures/
+**/figures/
+**/log/
+.shd-bids.lock
+*_dwimap.*
+*_tractogram.*
+*_model.safetensors
+*_model.json
+*_connectivity.*
+*_qc.tsv
+*_qc.json
+*_desc-confounds_timeseries.*
+*_space-*_dwi.*
+*_space-*_mask.*
+"""
+
+
+def write_dataset_files(output_dir: Path, description: Mapping[str, Any]) -> None:
+    """Write ``dataset_description.json`` and ``.bidsignore`` under the dataset's lock.
+
+    Parameters
+    ----------
+    output_dir
+        Root of the output dataset.
+    description
+        As made by `dataset_description`.
+    """
+    with dataset_lock(output_dir):
+        write_json(output_dir / "dataset_description.json", description)
+        write_text(output_dir / ".bidsignore", BIDSIGNORE)
+
+
+def dataset_description(
+    *,
+    version: str,
+    input_dir: Path,
+    input_description: Mapping[str, Any],
+    container: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Describe the output dataset: who made it, from what.
+
+    Parameters
+    ----------
+    version
+        Version of shd-bids.
+    input_dir
+        Root of the input dataset; becomes the link named ``raw``.
+    input_description
+        Its own ``dataset_description.json``.
+    container
+        ``Type``, and ``Tag`` or ``URI``, of the container that the program runs in; None outside.
+
+    Returns
+    -------
+    dict[str, Any]
+        Content of ``dataset_description.json``.
+    """
+    generated_by: dict[str, Any] = {"Name": "shd-bids", "Version": version, "CodeURL": CODE_URL}
+    if container:
+        generated_by["Container"] = dict(container)
+    source: dict[str, str] = {"URL": input_dir.resolve().as_uri()}
+    doi = input_description.get("DatasetDOI")
+    if isinstance(doi, str) and doi:
+        source = {"URL": doi if "://" in doi else f"https://doi.org/{doi.removeprefix('doi:')}"}
+    description: dict[str, Any] = {
+        "Name": "shd-bids: fibre orientation distributions and tractograms",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [generated_by],
+        "SourceDatasets": [source],
+        "DatasetLinks": {"raw": input_dir.resolve().as_uri()},
+        "HowToAcknowledge": "Cite the works listed in logs/CITATION.md.",
+    }
+    if "License" in input_description:
+        description["License"] = input_description["License"]
+    return description

@@ -1,0 +1,128 @@
+"""Files written safely: complete under their final name or not there at all.
+
+Every file appears by rename; files that concurrent runs share are written under a lock.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import SoftFileLock
+
+from shd_bids.errors import OutputError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file by rename, making its folder if need be.
+
+    Parameters
+    ----------
+    path
+        Final name.
+    text
+        Its whole content.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written or the disk is full.
+    """
+    with _temporary_beside(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file by rename, making its folder if need be.
+
+    Parameters
+    ----------
+    path
+        Final name.
+    content
+        Anything that JSON can hold; NaN is refused.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written or the disk is full.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def replace_file(source: Path, destination: Path) -> None:
+    """Copy a file to a final name by rename, making the folder if need be.
+
+    Parameters
+    ----------
+    source
+        Stays where it is.
+    destination
+        Replaced if it exists; seen only when complete.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written or the disk is full.
+    """
+    with _temporary_beside(destination) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+@contextmanager
+def dataset_lock(output_dir: Path, *, timeout_s: float = 120.0) -> Iterator[None]:
+    """Hold the lock of an output dataset while writing the files that its runs share.
+
+    Parameters
+    ----------
+    output_dir
+        Root of the output dataset.
+    timeout_s
+        Patience, in seconds, before saying that the lock is stale.
+
+    Raises
+    ------
+    OutputError
+        If the lock cannot be taken.
+    """
+    file = output_dir / ".shd-bids.lock"
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        with SoftFileLock(file, timeout=timeout_s):
+            yield
+    except TimeoutError as error:
+        raise OutputError(
+            f"{file} has been held for {timeout_s:g} s. If no other run is writing to "
+            f"{output_dir}, delete that file."
+        ) from error
+
+
+@contextmanager
+def _temporary_beside(path: Path) -> Iterator[Path]:
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write {path}: {error.strerror or error}. Check free space and permissions."
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,103 @@
+"""Names of output files: which entities, in which order."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+# Order of the BIDS specification, with BEP016's model and param after space and BEP046's track.
+ENTITY_ORDER = (
+    "sub",
+    "ses",
+    "sample",
+    "task",
+    "acq",
+    "ce",
+    "rec",
+    "dir",
+    "run",
+    "echo",
+    "part",
+    "chunk",
+    "space",
+    "model",
+    "param",
+    "track",
+    "seg",
+    "res",
+    "label",
+    "desc",
+)
+
+
+def derivative_path(
+    entities: Mapping[str, str],
+    *,
+    datatype: str = "dwi",
+    suffix: str,
+    extension: str,
+    **extra: str | None,
+) -> Path:
+    """Give the path of an output file, relative to the output dataset.
+
+    Parameters
+    ----------
+    entities
+        Entities of the source by their short names, at least ``sub``.
+    datatype
+        Folder; ``figures`` lies directly in the participant's folder, without a session.
+    suffix, extension
+        Last part of the name, as in ``dwimap`` and ``.nii.gz``.
+    **extra
+        More entities by their short names; those that are None are left out.
+
+    Returns
+    -------
+    Path
+        Entities in BIDS order.
+
+    Raises
+    ------
+    ValueError
+        If an entity has no place in a name or its label is not alphanumeric.
+
+    Examples
+    --------
+    >>> source = {"sub": "01", "acq": "hi"}
+    >>> derivative_path(
+    ...     source, suffix="dwimap", extension=".nii.gz", label="WM", space="orig", model="csd",
+    ...     param="fod",
+    ... ).as_posix()
+    'sub-01/dwi/sub-01_acq-hi_space-orig_model-csd_param-fod_label-WM_dwimap.nii.gz'
+    """
+    labels = {**entities, **{key: label for key, label in extra.items() if label is not None}}
+    stem = entity_stem(labels)
+    folder = Path(f"sub-{labels['sub']}")
+    if "ses" in labels and datatype != "figures":
+        folder /= f"ses-{labels['ses']}"
+    return folder / datatype / f"{stem}_{suffix}{extension}"
+
+
+def entity_stem(entities: Mapping[str, str]) -> str:
+    """Join entities in BIDS order, as in ``sub-01_ses-test_space-orig``.
+
+    Parameters
+    ----------
+    entities
+        Labels by the entities' short names.
+
+    Returns
+    -------
+    str
+        The name without suffix.
+
+    Raises
+    ------
+    ValueError
+        If an entity has no place in a name or its label is not alphanumeric.
+    """
+    unknown = sorted(set(entities) - set(ENTITY_ORDER))
+    if unknown:
+        raise ValueError(f"No place in a name for {unknown}; known are {list(ENTITY_ORDER)}.")
+    for key, label in entities.items():
+        if not label.replace("+", "").isalnum():
+            raise ValueError(f"The label of {key} must be letters and digits, not {label!r}.")
+    return "_".join(f"{key}-{entities[key]}" for key in ENTITY_ORDER if key in entities)

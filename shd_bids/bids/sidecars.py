@@ -1,0 +1,313 @@
+"""What stands beside a data file: the fields of its JSON sidecar.
+
+Fibre orientation distributions follow BIDS extension proposal 16, whose prose and schema differ
+in one key (``SphericalHarmonicBasis`` and ``SphericalHarmonicsBasis``): both are written.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from shd_bids.bids.description import dataset_description, write_dataset_files
+from shd_bids.bids.files import dataset_lock, replace_file, write_json, write_text
+
+__all__ = [
+    "bids_uri",
+    "dataset_description",
+    "dataset_lock",
+    "fodf_sidecar",
+    "generic_sidecar",
+    "model_sidecar",
+    "replace_file",
+    "response_sidecar",
+    "tractogram_sidecar",
+    "write_dataset_files",
+    "write_json",
+    "write_text",
+]
+
+MODEL_DESCRIPTIONS = {
+    "shdtv": "Spherical deconvolution by an E(3) x SO(3) equivariant network with total variation",
+    "shd": "Spherical deconvolution by an E(3) x SO(3) equivariant network",
+    "csd": "Constrained spherical deconvolution",
+    "msmtcsd": "Multi-shell multi-tissue constrained spherical deconvolution",
+    "rumba": "Robust and unbiased model-based spherical deconvolution",
+}
+_MODEL_URLS = {
+    "shdtv": "https://arxiv.org/abs/2304.06103",
+    "shd": "https://arxiv.org/abs/2304.06103",
+    "csd": "https://doi.org/10.1016/j.neuroimage.2007.02.016",
+    "msmtcsd": "https://doi.org/10.1016/j.neuroimage.2014.07.061",
+    "rumba": "https://doi.org/10.1371/journal.pone.0138910",
+}
+_SH_URL = "https://mrtrix.readthedocs.io/en/3.0.3/concepts/spherical_harmonics.html"
+
+
+def generic_sidecar(
+    *,
+    description: str,
+    sources: Sequence[str],
+    version: str,
+    units: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    random_seed: int | None = None,
+) -> dict[str, Any]:
+    """Give the fields that every sidecar holds.
+
+    Parameters
+    ----------
+    description
+        What the file is, in one sentence.
+    sources
+        BIDS URIs, as made by `bids_uri`.
+    version
+        Version of shd-bids.
+    units
+        Of the values, when they have one.
+    settings
+        Settings of the step that made the file.
+    random_seed
+        Seed, for a step that draws random numbers.
+
+    Returns
+    -------
+    dict[str, Any]
+        Content of a sidecar.
+    """
+    fields: dict[str, Any] = {"Description": description, "Sources": list(sources)}
+    if units is not None:
+        fields["Units"] = units
+    if settings:
+        fields["Settings"] = dict(settings)
+    if random_seed is not None:
+        fields["RandomSeed"] = random_seed
+    fields["SoftwareVersion"] = f"shd-bids {version}"
+    return fields
+
+
+def bids_uri(file: Path, *, input_dir: Path, output_dir: Path) -> str:
+    """Name a file by a BIDS URI: ``bids:raw:...`` in the input, ``bids::...`` in the output.
+
+    Parameters
+    ----------
+    file
+        In the input or in the output dataset.
+    input_dir, output_dir
+        Roots of the two.
+
+    Returns
+    -------
+    str
+        The URI, or a ``file:`` URI for what lies elsewhere.
+    """
+    absolute = file.absolute()
+    for prefix, root in (("bids::", output_dir), ("bids:raw:", input_dir)):
+        with suppress(ValueError):
+            return prefix + absolute.relative_to(root.absolute()).as_posix()
+    return absolute.as_uri()
+
+
+def fodf_sidecar(
+    *,
+    model: str,
+    tissue: str,
+    lmax: int,
+    response_bvals: Sequence[float],
+    response_coefficients: Sequence[Sequence[float]],
+    sources: Sequence[str],
+    version: str,
+    settings: Mapping[str, Any] | None = None,
+    random_seed: int | None = None,
+) -> dict[str, Any]:
+    """Give the sidecar of a fibre orientation distribution or of an isotropic tissue.
+
+    Parameters
+    ----------
+    model
+        ``shdtv``, ``shd``, ``csd``, ``msmtcsd`` or ``rumba``.
+    tissue
+        ``WM``, ``GM`` or ``CSF``.
+    lmax
+        Degree of the spherical harmonics; 0 for an isotropic tissue.
+    response_bvals
+        b-value of each row of the response, s/mm².
+    response_coefficients
+        Zonal coefficients, shell by degree; rows may differ in length and are padded with zeros.
+    sources, version, settings, random_seed
+        As in `generic_sidecar`.
+
+    Returns
+    -------
+    dict[str, Any]
+        BEP016 fields and the general ones.
+    """
+    orientation: dict[str, Any] = {"Type": "sh" if lmax > 0 else "scalar", "Reference": "xyz"}
+    if lmax > 0:
+        orientation |= {
+            "EncodingAxis": 3,
+            "SphericalHarmonicBasis": "mrtrix3",
+            "SphericalHarmonicDegree": lmax,
+            "SphericalHarmonicsBasis": "mrtrix3",
+            "SphericalHarmonicsDegree": lmax,
+        }
+    what = (
+        "Fibre orientation distribution"
+        if lmax > 0
+        else "Isotropic coefficient (l=0, MRtrix3 scale)"
+    )
+    general = generic_sidecar(
+        description=f"{what} of {tissue}, directions in scanner RAS+ axes.",
+        sources=sources,
+        version=version,
+        units="arbitrary",
+        settings=settings,
+        random_seed=random_seed,
+    )
+    return {
+        "Model": {"Description": MODEL_DESCRIPTIONS[model], "URL": _MODEL_URLS[model]},
+        "OrientationEncoding": orientation,
+        "AntipodalSymmetry": True,
+        "NonNegativity": "constrained" if model in ("msmtcsd", "rumba") else "regularized",
+        "ResponseFunction": _response_fields(response_bvals, response_coefficients),
+        "ParameterURL": _SH_URL,
+        "FillValue": 0,
+        **general,
+    }
+
+
+def response_sidecar(
+    *,
+    tissue: str,
+    method: str,
+    bvals: Sequence[float],
+    coefficients: Sequence[Sequence[float]],
+    sources: Sequence[str],
+    version: str,
+    n_voxel: int | None = None,
+) -> dict[str, Any]:
+    """Give the sidecar of a response function.
+
+    Parameters
+    ----------
+    tissue
+        ``WM``, ``GM`` or ``CSF``.
+    method
+        How it came about, in words.
+    bvals, coefficients
+        One row per shell, b=0 first; scanner units.
+    sources, version
+        As in `generic_sidecar`.
+    n_voxel
+        Number of voxels that it was estimated from.
+
+    Returns
+    -------
+    dict[str, Any]
+        Its fields.
+    """
+    general = generic_sidecar(
+        description=f"Response function of {tissue}: zonal spherical harmonics, MRtrix3 text.",
+        sources=sources,
+        version=version,
+        units="scanner units",
+        settings={"NumberOfVoxels": n_voxel} if n_voxel is not None else None,
+    )
+    fields = _response_fields(bvals, coefficients)
+    return {"Model": {"Description": method}, "ResponseFunction": fields, **general}
+
+
+def tractogram_sidecar(
+    *,
+    method: str,
+    n_streamlines: int,
+    sources: Sequence[str],
+    version: str,
+    settings: Mapping[str, Any] | None = None,
+    random_seed: int | None = None,
+) -> dict[str, Any]:
+    """Give the sidecar of a tractogram.
+
+    Parameters
+    ----------
+    method
+        ``probabilistic``, ``deterministic`` or ``ptt``.
+    n_streamlines
+        Number of streamlines in the file.
+    sources, version, settings, random_seed
+        As in `generic_sidecar`.
+
+    Returns
+    -------
+    dict[str, Any]
+        Its fields.
+    """
+    general = generic_sidecar(
+        description=f"Streamlines by {method} tracking; points in scanner RAS+ mm.",
+        sources=sources,
+        version=version,
+        units="mm",
+        settings=settings,
+        random_seed=random_seed,
+    )
+    return {"TractographyMethod": method, "StreamlineCount": n_streamlines, **general}
+
+
+def model_sidecar(
+    *,
+    model: str,
+    lmax: int,
+    tissues: Sequence[str],
+    shell_bvals: Sequence[float],
+    sources: Sequence[str],
+    version: str,
+    settings: Mapping[str, Any] | None = None,
+    random_seed: int | None = None,
+) -> dict[str, Any]:
+    """Give the sidecar of network weights: what is needed to use them again.
+
+    Parameters
+    ----------
+    model
+        ``shdtv`` or ``shd``.
+    lmax
+        Degree of the fibre orientation distribution.
+    tissues
+        Those that the network was trained with.
+    shell_bvals
+        Shells that it expects, b=0 first, s/mm².
+    sources, version, settings, random_seed
+        As in `generic_sidecar`.
+
+    Returns
+    -------
+    dict[str, Any]
+        Its fields.
+    """
+    general = generic_sidecar(
+        description="Weights of the network, in safetensors format.",
+        sources=sources,
+        version=version,
+        settings=settings,
+        random_seed=random_seed,
+    )
+    return {
+        "Model": {"Description": MODEL_DESCRIPTIONS[model], "URL": _MODEL_URLS[model]},
+        "SphericalHarmonicDegree": lmax,
+        "Tissues": list(tissues),
+        "BValues": [float(bval) for bval in shell_bvals],
+        **general,
+    }
+
+
+def _response_fields(
+    bvals: Sequence[float], coefficients: Sequence[Sequence[float]]
+) -> dict[str, Any]:
+    width = max(len(row) for row in coefficients)
+    padded = [[float(c) for c in row] + [0.0] * (width - len(row)) for row in coefficients]
+    return {
+        "Type": "zsh",
+        "Coefficients": padded,
+        "BValues": [float(bval) for bval in bvals],
+        "Units": "scanner units",
+    }

@@ -1,0 +1,316 @@
+"""Gradient tables: read by the FSL/BIDS rule into world axes, checked, and written back.
+
+Inside shd-bids directions are unit vectors along RAS+ world axes. FSL's files hold them along the
+image axes of a left-handed grid: where the affine's determinant is positive their x is mirrored.
+The direction of a volume below the b=0 threshold carries no meaning and is kept as it was read.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from shd_bids.bids.files import write_text
+from shd_bids.errors import GradientTableError
+
+LOGGER = logging.getLogger(__name__)
+
+MIN_DIRECTIONS = 6
+_REPEAT_ANGLE_DEG = 1.0
+_LONGEST_VECTOR = 1.1
+_SCALING_TOLERANCE = 0.01  # of the squared length; MRtrix3 rescales b-values from here on
+_FORMAT = "%.10g"
+
+
+@dataclass(frozen=True, eq=False)
+class GradientTable:
+    """One b-value (s/mm²) and one world (RAS+) direction per volume; zero vector: no direction."""
+
+    bvals: Float[np.ndarray, " volume"]
+    bvecs_ras: Float[np.ndarray, "volume 3"]
+
+    @property
+    def n_volume(self) -> int:
+        """Number of volumes."""
+        return len(self.bvals)
+
+
+def read_fsl_gradients(
+    bval_file: Path, bvec_file: Path, affine: Float[np.ndarray, "4 4"]
+) -> GradientTable:
+    """Read FSL ``.bval`` and ``.bvec`` files into world axes.
+
+    The x component is mirrored when ``det(affine) > 0``; then the vectors turn with the affine's
+    axes (its columns, normalised). Vectors that are not of unit length are treated as MRtrix3
+    does: b is multiplied by the squared length (that is how scanners encode several shells under
+    one nominal b-value), with a warning, unless the lengths only repeat the b-values
+    (length² = b/b_max), in which case the b-values are right already.
+
+    Parameters
+    ----------
+    bval_file
+        Text, one b-value per volume, s/mm².
+    bvec_file
+        Text, 3 rows with one number per volume; 3 columns are accepted too.
+    affine
+        Voxel-to-world matrix of the image.
+
+    Returns
+    -------
+    GradientTable
+        Unit vectors in RAS+ axes.
+
+    Raises
+    ------
+    GradientTableError
+        If a file is missing, not numeric, not finite, or the two disagree on their counts.
+    """
+    bvals = _read_numbers(bval_file, "b-values").ravel()
+    vectors = _read_numbers(bvec_file, "b-vectors")
+    if vectors.shape[0] != 3:
+        if vectors.shape[1] != 3:
+            raise GradientTableError(
+                f"{bvec_file.name} holds {vectors.shape[0]} rows of {vectors.shape[1]} numbers; "
+                "expected 3 rows (x, y, z) with one number per volume."
+            )
+        LOGGER.info("%s has one row per volume: read as its transpose.", bvec_file.name)
+        vectors = vectors.T
+    if vectors.shape[1] != len(bvals):
+        raise GradientTableError(
+            f"{bval_file.name} holds {len(bvals)} b-values, but {bvec_file.name} has "
+            f"{vectors.shape[1]} vectors. Check that both belong to the same series."
+        )
+    if np.any(bvals < 0):
+        raise GradientTableError(
+            f"{bval_file.name} holds the negative b-value {bvals.min():g}; expected 0 or more."
+        )
+    bvecs = vectors.T.copy()
+    bvals, bvecs = _unit_vectors(bvals, bvecs, bvec_file.name)
+    if np.linalg.det(affine[:3, :3]) > 0:
+        bvecs[:, 0] *= -1  # FSL's frame is left-handed
+    return GradientTable(bvals, _normalise(bvecs @ _image_axes(affine).T))
+
+
+def write_fsl_gradients(
+    table: GradientTable, affine: Float[np.ndarray, "4 4"], bval_file: Path, bvec_file: Path
+) -> None:
+    """Write a table as FSL files for an image with this affine: the inverse of reading them.
+
+    Parameters
+    ----------
+    table
+        World directions and b-values.
+    affine
+        Voxel-to-world matrix of the image that the files will stand beside.
+    bval_file, bvec_file
+        Written anew, each by rename.
+    """
+    bvecs = _normalise(np.linalg.solve(_image_axes(affine), table.bvecs_ras.T).T)
+    if np.linalg.det(affine[:3, :3]) > 0:
+        bvecs[:, 0] *= -1  # back to FSL's left-handed frame
+    write_text(bval_file, _as_text(table.bvals[None, :]))
+    write_text(bvec_file, _as_text(bvecs.T))
+
+
+def read_mrtrix_gradients(file: Path) -> GradientTable:
+    """Read an MRtrix3 ``.b`` table: rows of x, y, z (RAS+ scanner axes) and b.
+
+    Parameters
+    ----------
+    file
+        Text; lines that start with ``#`` are comments.
+
+    Returns
+    -------
+    GradientTable
+        Unit vectors in RAS+ axes.
+
+    Raises
+    ------
+    GradientTableError
+        If the file is missing or does not hold four finite numbers a row.
+    """
+    rows = _read_numbers(file, "gradients")
+    if rows.shape[1] != 4:
+        raise GradientTableError(
+            f"{file.name} has {rows.shape[1]} columns; expected 4: x, y, z and b."
+        )
+    return GradientTable(rows[:, 3].copy(), _normalise(rows[:, :3]))
+
+
+def write_mrtrix_gradients(table: GradientTable, file: Path) -> None:
+    """Write a table as MRtrix3 ``.b`` text (x, y, z along RAS+ scanner axes, b), by rename.
+
+    Parameters
+    ----------
+    table
+        World directions and b-values.
+    file
+        Written anew.
+    """
+    write_text(file, _as_text(np.column_stack([table.bvecs_ras, table.bvals])))
+
+
+def concatenate_gradients(tables: Sequence[GradientTable]) -> GradientTable:
+    """Join the tables of runs in the order given.
+
+    Parameters
+    ----------
+    tables
+        At least one.
+
+    Returns
+    -------
+    GradientTable
+        All volumes of the first run, then of the second, and so on.
+    """
+    return GradientTable(
+        np.concatenate([table.bvals for table in tables]),
+        np.concatenate([table.bvecs_ras for table in tables]),
+    )
+
+
+def check_gradients(
+    table: GradientTable, *, n_volume: int, b0_threshold: float, source: str
+) -> None:
+    """Refuse a table that no orientation distribution can be estimated from.
+
+    Parameters
+    ----------
+    table
+        The table to look at.
+    n_volume
+        Number of volumes of the image.
+    b0_threshold
+        A volume with b (s/mm²) up to this counts as b=0.
+    source
+        Name of the image, for the message.
+
+    Raises
+    ------
+    GradientTableError
+        If counts disagree, nothing counts as b=0, a diffusion-weighted volume has no direction,
+        or fewer than 6 distinct directions (not all on one cone or plane) are left.
+    """
+    if table.n_volume != n_volume:
+        raise GradientTableError(
+            f"The gradient files hold {table.n_volume} b-values, but {source} has {n_volume} "
+            "volumes. Check that the series was not truncated on conversion."
+        )
+    weighted = table.bvals > b0_threshold
+    if weighted.all():
+        raise GradientTableError(
+            f"{source} has no b=0 volume: its smallest b-value is {table.bvals.min():g}, expected "
+            f"at most {b0_threshold:g} s/mm². Give a higher --b0-threshold if that one is meant."
+        )
+    bvecs = table.bvecs_ras[weighted]
+    without = np.flatnonzero(weighted & (np.linalg.norm(table.bvecs_ras, axis=1) == 0))
+    if len(without):
+        raise GradientTableError(
+            f"{source}: volume {without[0]} (counted from 0) has b={table.bvals[without[0]]:g} but "
+            f"the vector 0 0 0, and so have {len(without) - 1} more; expected unit vectors. Trace "
+            "or derived images must be removed from the series."
+        )
+    n_distinct = _count_distinct(bvecs)
+    if n_distinct < MIN_DIRECTIONS:
+        raise GradientTableError(
+            f"{source} has {len(bvecs)} diffusion-weighted volumes along {n_distinct} distinct "
+            f"directions; at least {MIN_DIRECTIONS} are needed. Check the .bvec file."
+        )
+    x, y, z = bvecs.T
+    quadratic = np.column_stack([x * x, y * y, z * z, x * y, x * z, y * z])
+    if np.linalg.matrix_rank(quadratic, tol=0.02 * np.sqrt(len(bvecs))) < 6:
+        raise GradientTableError(
+            f"{source}: its {n_distinct} directions all lie on one cone or plane; expected "
+            "directions spread over the sphere. Check the .bvec file."
+        )
+
+
+def _read_numbers(file: Path, what: str) -> Float[np.ndarray, "row column"]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise GradientTableError(f"There is no file {file}; it should hold the {what}.") from error
+    except UnicodeDecodeError as error:
+        raise GradientTableError(
+            f"{file.name} is not a text file; it should hold the {what}."
+        ) from error
+    lines = [line.partition("#")[0].replace(",", " ").split() for line in text.splitlines()]
+    lines = [line for line in lines if line]
+    if not lines:
+        raise GradientTableError(f"{file.name} is empty; it should hold the {what}.")
+    counts = sorted({len(line) for line in lines})
+    if len(counts) > 1:
+        raise GradientTableError(
+            f"{file.name} has rows of {counts[0]} and of {counts[-1]} numbers; expected rows of "
+            "equal length. Was it cut short?"
+        )
+    try:
+        numbers = np.array(lines, dtype=np.float64)
+    except ValueError as error:
+        raise GradientTableError(
+            f"{file.name} holds something else than {what}: {error}."
+        ) from error
+    if not np.isfinite(numbers).all():
+        n_bad = int((~np.isfinite(numbers)).sum())
+        raise GradientTableError(
+            f"{file.name} holds {n_bad} entries that are NaN or infinite; expected finite {what}. "
+            "Write 0 0 0 as the vector of a b=0 volume."
+        )
+    return numbers
+
+
+def _unit_vectors(
+    bvals: Float[np.ndarray, " volume"], bvecs: Float[np.ndarray, "volume 3"], name: str
+) -> tuple[Float[np.ndarray, " volume"], Float[np.ndarray, "volume 3"]]:
+    length = np.linalg.norm(bvecs, axis=1)
+    if length.max(initial=0.0) > _LONGEST_VECTOR:
+        raise GradientTableError(
+            f"{name} holds a vector of length {length.max():.3g}; expected unit vectors (or "
+            "shorter ones that scale the b-value). Check the file."
+        )
+    has_direction = length > 0
+    squared = np.where(has_direction, length, 1.0) ** 2
+    if np.abs(np.log(squared)).max(initial=0.0) > _SCALING_TOLERANCE:
+        relative = bvals / max(bvals.max(), 1e-12)
+        weighted = has_direction & (relative > 0.02)
+        same_b = np.ptp(bvals[weighted]) <= 0.02 * bvals.max() if weighted.any() else True
+        if not same_b and np.allclose(squared[weighted], relative[weighted], atol=0.02):
+            LOGGER.warning(
+                "The vectors of %s have the length sqrt(b / b_max): normalised, b-values kept.",
+                name,
+            )
+        else:
+            bvals = bvals * squared
+            LOGGER.warning(
+                "The vectors of %s have lengths of %.3g to %.3g: b-values multiplied by the "
+                "squared length, as MRtrix3 does; now %.6g at most.",
+                name,
+                length[has_direction].min(),
+                length.max(),
+                bvals.max(),
+            )
+    return bvals, _normalise(bvecs)
+
+
+def _image_axes(affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "3 3"]:
+    linear = np.asarray(affine[:3, :3], dtype=np.float64)
+    return linear / np.linalg.norm(linear, axis=0)
+
+
+def _normalise(vectors: Float[np.ndarray, "volume 3"]) -> Float[np.ndarray, "volume 3"]:
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(length > 0, length, 1.0)
+
+
+def _count_distinct(bvecs: Float[np.ndarray, "volume 3"]) -> int:
+    limit = np.cos(np.deg2rad(_REPEAT_ANGLE_DEG))
+    same = np.abs(bvecs @ bvecs.T) > limit  # a direction and its opposite are one
+    return int(sum(not same[i, :i].any() for i in range(len(bvecs))))
+
+
+def _as_text(rows: Float[np.ndarray, "row column"]) -> str:
+    return "".join(" ".join(_FORMAT % number for number in row) + "\n" for row in rows)
