@@ -1,0 +1,141 @@
+"""What the machine allows: cores, memory and graphics cards, also inside a container.
+
+Nothing here imports torch: the parent process must stay free of CUDA.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from shd_bids.config import RunConfig
+from shd_bids.errors import ConfigError, DeviceError
+
+_CGROUP = Path("/sys/fs/cgroup")
+_GPU_CHECK = """
+import torch
+if torch.version.cuda is None:
+    raise SystemExit(f"PyTorch {torch.__version__} was built without CUDA")
+if not torch.cuda.is_available():
+    raise SystemExit(f"PyTorch {torch.__version__} finds no usable card")
+torch.zeros(8, device="cuda").sum().item()
+print(torch.cuda.device_count(), torch.cuda.get_device_name(0), sep="\\t")
+"""
+
+
+def count_cores(cgroup: Path = _CGROUP) -> int:
+    """Count the cores this process may use, by affinity and by the container's quota."""
+    if hasattr(os, "sched_getaffinity"):
+        n_core = len(os.sched_getaffinity(0))
+    else:  # macOS
+        n_core = os.cpu_count() or 1
+    quota = _read_words(cgroup / "cpu.max")
+    if not quota:  # cgroup version 1
+        quota = _read_words(cgroup / "cpu/cpu.cfs_quota_us") + _read_words(
+            cgroup / "cpu/cpu.cfs_period_us"
+        )
+    if len(quota) == 2 and all(word.isdigit() for word in quota):  # "max" and -1: no limit
+        n_core = min(n_core, max(1, int(quota[0]) // int(quota[1])))
+    return n_core
+
+
+def measure_memory_gb(cgroup: Path = _CGROUP) -> float:
+    """Give the memory this process may use in GB, by machine and by the container's limit."""
+    n_byte = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for file in (cgroup / "memory.max", cgroup / "memory/memory.limit_in_bytes"):
+        words = _read_words(file)
+        if words and words[0].isdigit():
+            n_byte = min(n_byte, float(words[0]))
+    return n_byte / 1e9
+
+
+def check_gpu() -> tuple[int, str]:
+    """Ask PyTorch, in a short child process, how many cards it can use.
+
+    Returns
+    -------
+    tuple
+        Number of cards and the first one's name; (0, why not) when there is none.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", _GPU_CHECK], capture_output=True, text=True, check=False
+    )
+    if done.returncode == 0:
+        count, _, name = done.stdout.strip().splitlines()[-1].partition("\t")
+        return int(count), name
+    reason = done.stderr.strip().splitlines() or [f"the check ended with code {done.returncode}"]
+    return 0, reason[-1]
+
+
+def resolve_resources(config: RunConfig) -> tuple[RunConfig, str]:
+    """Replace what was left to the machine by numbers and a device.
+
+    Parameters
+    ----------
+    config
+        As given by the user.
+
+    Returns
+    -------
+    tuple
+        The configuration with cores, threads, memory, cards, device and preset set, and a sentence
+        that says what was chosen.
+
+    Raises
+    ------
+    DeviceError
+        When `--device cuda` was asked for and PyTorch finds no usable card.
+    ConfigError
+        When one step is to use more threads than there are processors.
+    """
+    resources, deconv = config.resources, config.deconv
+    nprocs = resources.nprocs or count_cores()
+    threads = resources.omp_nthreads or min(nprocs, 8)
+    if threads > nprocs:
+        raise ConfigError(
+            f"--omp-nthreads is {threads}, more than --nprocs {nprocs}; one step cannot use more "
+            "threads than there are processors."
+        )
+    mem = resources.mem or round(0.9 * measure_memory_gb(), 1)
+    n_gpu, gpu_name = 0, "it was not asked for"
+    if deconv.device != "cpu" and resources.gpus != 0:
+        n_gpu, gpu_name = check_gpu() if _may_have_gpu() else (0, "no NVIDIA driver is visible")
+    if deconv.device == "cuda" and n_gpu == 0:
+        raise DeviceError(
+            f"--device cuda was asked for, but {gpu_name}. Check `nvidia-smi`, the container's GPU "
+            "flag (--gpus all, --nv), --gpus and CUDA_VISIBLE_DEVICES, or give --device cpu."
+        )
+    if resources.gpus is not None and resources.gpus > n_gpu and deconv.device != "cpu":
+        raise DeviceError(
+            f"--gpus is {resources.gpus}, but {n_gpu} usable card(s) were found ({gpu_name})."
+        )
+    n_gpu = n_gpu if resources.gpus is None else min(n_gpu, resources.gpus)
+    device = "cuda" if n_gpu else "cpu"
+    preset = deconv.shd_preset or ("standard" if n_gpu else "fast")
+    sentence = (
+        f"Using {nprocs} core(s), {threads} thread(s) a step, {mem:.1f} GB and "
+        + (f"{n_gpu} GPU(s) ({gpu_name})" if n_gpu else f"no GPU ({gpu_name})")
+        + f"; preset {preset}."
+    )
+    resolved = replace(
+        config,
+        resources=replace(resources, nprocs=nprocs, omp_nthreads=threads, mem=mem, gpus=n_gpu),
+        deconv=replace(deconv, device=device, shd_preset=preset),
+    )
+    return resolved, sentence
+
+
+def _may_have_gpu() -> bool:
+    """Tell cheaply whether asking PyTorch is worth the seconds."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return False
+    return shutil.which("nvidia-smi") is not None or Path("/dev/nvidiactl").exists()
+
+
+def _read_words(file: Path) -> list[str]:
+    try:
+        return file.read_text().split()
+    except OSError:
+        return []

@@ -1,0 +1,37 @@
+"""The settings of a run: each default, unit and allowed value in one place."""
+
+from .file import SECTIONS, build_config, read_config_file, write_config_file
+from .option import Option, options_of
+from .sections import (
+    FOD_MODELS,
+    LEVELS,
+    SHD_MODELS,
+    TISSUES,
+    DeconvConfig,
+    ExecutionConfig,
+    PreprocConfig,
+    ResourcesConfig,
+    ResponseConfig,
+    RunConfig,
+    TrackingConfig,
+)
+
+__all__ = [
+    "FOD_MODELS",
+    "LEVELS",
+    "SECTIONS",
+    "SHD_MODELS",
+    "TISSUES",
+    "DeconvConfig",
+    "ExecutionConfig",
+    "Option",
+    "PreprocConfig",
+    "ResourcesConfig",
+    "ResponseConfig",
+    "RunConfig",
+    "TrackingConfig",
+    "build_config",
+    "options_of",
+    "read_config_file",
+    "write_config_file",
+]

@@ -1,0 +1,98 @@
+"""The configuration as TOML: written beside the results, and given back with `--config-file`."""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from shd_bids.errors import ConfigError
+
+from .sections import RunConfig
+
+SECTIONS: dict[str, type[Any]] = get_type_hints(RunConfig)
+
+
+def read_config_file(config_file: Path) -> dict[str, dict[str, Any]]:
+    """Read the settings of a TOML file, by section.
+
+    Parameters
+    ----------
+    config_file
+        TOML with some or all of the sections of `RunConfig`.
+
+    Returns
+    -------
+    dict
+        Plain values by section and name.
+
+    Raises
+    ------
+    ConfigError
+        When the file cannot be read or holds an unknown section or setting.
+    """
+    try:
+        table = tomllib.loads(config_file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"--config-file {config_file} cannot be read: {error.strerror}."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config-file {config_file} is not valid TOML: {error}.") from error
+    for name, values in table.items():
+        if name not in SECTIONS or not isinstance(values, dict):
+            raise ConfigError(
+                f"--config-file {config_file} holds {name!r}; "
+                f"its sections may be {', '.join(SECTIONS)}."
+            )
+        known = [item.name for item in dataclasses.fields(SECTIONS[name])]
+        if unknown := [entry for entry in values if entry not in known]:
+            raise ConfigError(
+                f"--config-file {config_file} holds {name}.{unknown[0]}; "
+                f"[{name}] may hold {', '.join(known)}."
+            )
+    return table
+
+
+def write_config_file(config: RunConfig, config_file: Path) -> None:
+    """Write the whole configuration as TOML; settings that are not set are left out."""
+    import tomli_w  # only here, so that --help and --version do not wait for it
+
+    config_file.write_bytes(tomli_w.dumps(config.to_table()).encode())
+
+
+def build_config(table: Mapping[str, Mapping[str, Any]]) -> RunConfig:
+    """Make the configuration from plain values by section.
+
+    Raises
+    ------
+    ConfigError
+        When a value is of the wrong kind or is not allowed.
+    """
+    sections = {}
+    for name, section in SECTIONS.items():
+        hints = get_type_hints(section)
+        values = table.get(name, {})
+        sections[name] = section(
+            **{key: _convert(value, hints[key], f"{name}.{key}") for key, value in values.items()}
+        )
+    return RunConfig(**sections)
+
+
+def _convert(value: Any, kind: Any, name: str) -> Any:
+    """Give a plain value the type of its field; whole numbers may stand for floats."""
+    if isinstance(kind, UnionType):  # optional: one type or None
+        kind = next(entry for entry in get_args(kind) if entry is not type(None))
+    if get_origin(kind) is dict and isinstance(value, Mapping):
+        return {key: _convert(entry, Path, name) for key, entry in value.items()}
+    if get_origin(kind) is tuple and isinstance(value, list | tuple):
+        return tuple(_convert(entry, str, name) for entry in value)
+    if kind is Path and isinstance(value, str | Path):
+        return Path(value).expanduser().absolute()
+    if kind is float and type(value) in (int, float):
+        return float(value)
+    if type(value) is kind:
+        return value
+    wanted = getattr(kind, "__name__", kind)
+    raise ConfigError(f"The setting {name} is {value!r}; expected a value of type {wanted}.")

@@ -1,0 +1,279 @@
+"""The sections of the configuration, one per stage; a stage receives its own and reads no other."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from shd_bids.errors import ConfigError
+
+from .option import Option, check_options
+
+TISSUES = ("WM", "GM", "CSF")
+LEVELS = ("preproc", "response", "fod", "full")
+FOD_MODELS = ("shd-tv", "shd", "csd", "msmt-csd")
+SHD_MODELS = ("shd-tv", "shd")
+
+
+@dataclass(frozen=True)
+class ExecutionConfig:
+    """What to read, where to write and how far to go."""
+
+    bids_dir: Path
+    output_dir: Path
+    analysis_level: str = "participant"
+    participant_labels: Annotated[
+        tuple[str, ...],
+        Option(
+            "participants to process, with or without 'sub-' (default: all)",
+            flags=("--participant-label",),
+            metavar="LABEL",
+        ),
+    ] = ()
+    session_labels: Annotated[
+        tuple[str, ...],
+        Option(
+            "sessions to process, with or without 'ses-' (default: all)",
+            flags=("--session-label",),
+            metavar="LABEL",
+        ),
+    ] = ()
+    bids_filter_file: Annotated[
+        Path | None,
+        Option('JSON file of pybids filters by kind of image: {"dwi": {...}}', metavar="FILE"),
+    ] = None
+    bids_database_dir: Annotated[
+        Path | None, Option("folder of a pybids database: read, or made if absent", metavar="DIR")
+    ] = None
+    level: Annotated[str, Option("the last stage to run", choices=LEVELS)] = "full"
+    work_dir: Annotated[
+        Path,
+        Option(
+            "folder for intermediate results; give the same one again to resume",
+            flags=("-w", "--work-dir"),
+            metavar="DIR",
+        ),
+    ] = Path("work")
+    clean_workdir: Annotated[bool, Option("empty the work directory first")] = False
+    stop_on_first_crash: Annotated[bool, Option("stop everything at the first failure")] = False
+    write_graph: Annotated[bool, Option("write the graph of steps to the log folder")] = False
+    debug: Annotated[bool, Option("show tracebacks and debugging messages")] = False
+    verbosity: Annotated[
+        int, Option("say more; twice for everything", flags=("-v", "--verbose"), minimum=0)
+    ] = 0
+
+    def __post_init__(self) -> None:
+        if self.analysis_level != "participant":
+            raise ConfigError(
+                f"The analysis level cannot be {self.analysis_level!r}; it must be 'participant'."
+            )
+        check_options(self)
+        _check_places(self.bids_dir, self.output_dir, self.work_dir)
+
+
+@dataclass(frozen=True)
+class PreprocConfig:
+    """Preprocessing of the diffusion images."""
+
+    denoise_method: Annotated[str, Option("how noise is removed", choices=("mppca", "none"))] = (
+        "mppca"
+    )
+    mask_method: Annotated[
+        str,
+        Option("how the brain is found; 'none' takes all signal", choices=("median-otsu", "none")),
+    ] = "median-otsu"
+    b0_threshold: Annotated[
+        float,
+        Option("b-values up to this (s/mm²) count as b=0", minimum=0, maximum=500, metavar="B"),
+    ] = 100.0
+    shell_tolerance: Annotated[
+        float,
+        Option("b-values this close (s/mm²) form one shell", minimum=1, maximum=500, metavar="B"),
+    ] = 80.0
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class ResponseConfig:
+    """Response functions of the tissues."""
+
+    files: Annotated[
+        dict[str, Path],
+        Option(
+            "responses to use instead of estimating them (MRtrix3 text): WM=FILE GM=FILE "
+            "CSF=FILE, or one folder that holds them",
+            flags=("--response",),
+            metavar="TISSUE=FILE",
+        ),
+    ] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for tissue, file in self.files.items():
+            if tissue not in TISSUES:
+                raise ConfigError(
+                    f"--response names the tissue {tissue!r}; choose from {', '.join(TISSUES)}."
+                )
+            if not file.is_file():
+                raise ConfigError(f"--response {tissue}={file}: there is no such file.")
+        if self.files and "WM" not in self.files:
+            raise ConfigError("--response lacks the white matter: add WM=FILE.")
+
+
+@dataclass(frozen=True)
+class DeconvConfig:
+    """Fibre orientations: model, training and device."""
+
+    fod_models: Annotated[
+        tuple[str, ...],
+        Option(
+            "models to fit; the first is tracked, the others are for comparison (default: shd-tv, "
+            "with csd beside it on one shell or msmt-csd on several)",
+            flags=("--fod-model",),
+            choices=FOD_MODELS,
+        ),
+    ] = ()
+    shd_preset: Annotated[
+        str | None,
+        Option(
+            "size and schedule of the network (default: standard on a GPU, fast on a CPU)",
+            choices=("fast", "standard", "paper"),
+        ),
+    ] = None
+    shd_steps: Annotated[
+        int | None,
+        Option("training steps (default: the preset's)", minimum=1, metavar="N"),
+    ] = None
+    tv_weight: Annotated[
+        float | None,
+        Option("weight of the total variation (default: the model's)", minimum=0, metavar="W"),
+    ] = None
+    lmax: Annotated[
+        int,
+        Option("largest harmonic degree of the fODF, even", minimum=2, maximum=18, metavar="L"),
+    ] = 8
+    weights: Annotated[
+        Path | None, Option("network weights (.safetensors) to start from", metavar="FILE")
+    ] = None
+    device: Annotated[
+        str,
+        Option(
+            "where the network runs; 'auto' takes a usable GPU", choices=("auto", "cuda", "cpu")
+        ),
+    ] = "auto"
+    precision: Annotated[
+        str, Option("arithmetic of the network", choices=("auto", "float32", "bfloat16"))
+    ] = "auto"
+    random_seed: Annotated[
+        int, Option("seed of training and tracking", minimum=0, metavar="SEED")
+    ] = 0
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if len(set(self.fod_models)) < len(self.fod_models):
+            raise ConfigError("--fod-model names a model twice.")
+        if self.lmax % 2:
+            raise ConfigError(f"--lmax is {self.lmax}; it must be even.")
+        if self.weights is not None and not self.weights.is_file():
+            raise ConfigError(f"--weights {self.weights}: there is no such file.")
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """Tractography."""
+
+    skip_tractography: Annotated[
+        bool, Option("stop after the fibre orientations and their maps")
+    ] = False
+    n_streamlines: Annotated[int, Option("streamlines to keep", minimum=1, metavar="N")] = 20000
+    step_mm: Annotated[
+        float | None,
+        Option("length of a step (default: half a voxel)", minimum=0.01, maximum=10, metavar="MM"),
+    ] = None
+    max_angle_deg: Annotated[
+        float, Option("largest turn in one step", minimum=1, maximum=90, metavar="DEG")
+    ] = 30.0
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class ResourcesConfig:
+    """Processors, memory and graphics cards."""
+
+    nprocs: Annotated[
+        int | None,
+        Option("processor cores for all steps (default: all allowed)", minimum=1, metavar="N"),
+    ] = None
+    omp_nthreads: Annotated[
+        int | None,
+        Option("threads of one step (default: nprocs, at most 8)", minimum=1, metavar="N"),
+    ] = None
+    mem: Annotated[
+        float | None,
+        Option(
+            "memory in GB for all steps (default: 90 % of what is allowed)", minimum=1, metavar="GB"
+        ),
+    ] = None
+    gpus: Annotated[
+        int | None,
+        Option("graphics cards to use at once (default: all visible)", minimum=0, metavar="N"),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that a run depends on."""
+
+    execution: ExecutionConfig
+    preproc: PreprocConfig = field(default_factory=PreprocConfig)
+    response: ResponseConfig = field(default_factory=ResponseConfig)
+    deconv: DeconvConfig = field(default_factory=DeconvConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    resources: ResourcesConfig = field(default_factory=ResourcesConfig)
+
+    def to_table(self) -> dict[str, dict[str, Any]]:
+        """Give the settings as plain values by section; those that are not set are left out."""
+        return {
+            section.name: {
+                name: _plain(value)
+                for name, value in vars(getattr(self, section.name)).items()
+                if value is not None
+            }
+            for section in dataclasses.fields(self)
+        }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    return value
+
+
+def _check_places(bids_dir: Path, output_dir: Path, work_dir: Path) -> None:
+    """Refuse folders that would let a run write into its input or delete its own output."""
+    bids, output, work = (place.resolve() for place in (bids_dir, output_dir, work_dir))
+    if not bids.is_dir():
+        raise ConfigError(f"The input {bids_dir} is not a folder. Give the root of a BIDS dataset.")
+    if output == bids:
+        raise ConfigError(f"The output {output_dir} is the input itself. Give another folder.")
+    for place, name in ((output, f"The output {output_dir}"), (work, f"--work-dir {work_dir}")):
+        if place.is_relative_to(bids):
+            raise ConfigError(
+                f"{name} lies inside the input {bids_dir}, which is never written to. "
+                "Give a folder beside it."
+            )
+    if output.is_relative_to(work):
+        raise ConfigError(
+            f"--work-dir {work_dir} holds the output {output_dir}: emptying one would delete the "
+            "other. Give another folder."
+        )
