@@ -43,7 +43,7 @@ def true_responses(
     """
     nodes, weights = legendre.leggauss(128)
     attenuation = fibre_signal(shell_bvals[:, None], nodes[None], MEAN_INTRA_FRACTION)
-    degrees = np.arange(0, lmax + 1, 2)
+    degrees = range(0, lmax + 1, 2)
     zonal = np.stack(
         [
             np.sqrt((2 * d + 1) / (4 * np.pi)) * legendre.legval(nodes, np.eye(d + 1)[d])

@@ -1,174 +1,218 @@
-"""A small brain with known fibres, scanned with any scheme and affine.
+"""The phantom as a BIDS dataset, its truth beside it.
 
-``python -m shd_bids.testing.phantom BIDS_DIR`` writes it as a BIDS dataset with its truth.
+``python -m shd_bids.testing.phantom BIDS_DIR`` writes one participant in a few seconds.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import argparse
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
 
+import nibabel as nib
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from .geometry import (
-    ASSOCIATION_INTRA_FRACTION,
-    BUNDLES,
-    FIELD_OF_VIEW_MM,
-    TISSUES,
-    sample_anatomy,
-)
-from .kernels import DIFFUSIVITY, S0, add_rician_noise, fibre_signal, true_responses
-from .scheme import MULTI_SHELL, SINGLE_SHELL, make_scheme
+from shd_bids import __version__
+from shd_bids.errors import OutputError
 
-_N_FIBRE = 4  # the most fibre populations that a voxel holds
-_LEAST_SHARE = 0.03  # smaller populations join the others
-_N_SUBSAMPLE = 2  # along each axis of a voxel
+from .geometry import TISSUES
+from .kernels import add_rician_noise
+from .scan import Phantom, make_affine, make_phantom, make_single_shell_phantom
+from .scheme import MULTI_SHELL, SINGLE_SHELL
+from .truth import TRUTH_STEM, Truth, peaks_file, read_truth, tissue_file
 
+__all__ = [
+    "MULTI_SHELL",
+    "SINGLE_SHELL",
+    "Phantom",
+    "Truth",
+    "make_affine",
+    "make_phantom",
+    "make_single_shell_phantom",
+    "read_truth",
+    "write_phantom_bids",
+]
 
-@dataclass(frozen=True)
-class Truth:
-    """What the phantom is made of, voxel by voxel."""
+_NAME = "shd-bids phantom"
+_T1W = np.array([1000.0, 650.0, 250.0])  # of WM, GM, CSF
+_README = """\
+A numerical phantom: a small brain with known fibres
+====================================================
 
-    directions: Float[np.ndarray, "x y z fibre 3"]  # RAS unit vectors, zero where no fibre
-    fractions: Float[np.ndarray, "x y z fibre"]  # of the voxel's volume, largest first
-    tissue: Float[np.ndarray, "x y z 3"]  # WM, GM, CSF; sums to 1 in the mask
+Curved, straight and fanning bundles cross at 30 to 90 degrees, two and three at a time, between a
+rim of grey matter and fluid-filled ventricles. Fibres are a stick and an axially symmetric tensor;
+noise is Rician. Written by `python -m shd_bids.testing.phantom`.
 
-
-@dataclass(frozen=True)
-class Phantom:
-    """A scan and the truth behind it."""
-
-    dwi: Float[np.ndarray, "x y z volume"]
-    bvals: Float[np.ndarray, " volume"]
-    bvecs_ras: Float[np.ndarray, "volume 3"]
-    affine: Float[np.ndarray, "4 4"]
-    mask: Bool[np.ndarray, "x y z"]
-    truth: Truth
-    shell_bvals: Float[np.ndarray, " shell"]
-    responses: dict[str, Float[np.ndarray, "shell degree"]]  # MRtrix3's convention
-    sigma: float  # of the noise, scanner units
+The truth lies in `derivatives/truth`: fibres as RAS vectors whose length is their volume fraction
+(MRtrix3's peaks), tissue fractions (white matter, grey matter, fluid), the brain mask and the
+responses (MRtrix3's zonal coefficients, a row for each shell).
+"""
 
 
-def make_affine(
-    shape: tuple[int, int, int], voxel_size_mm: float, orientation: str = "oblique"
-) -> Float[np.ndarray, "4 4"]:
-    """Make an affine that puts the middle of the grid near the scanner's centre.
+def write_phantom_bids(phantom: Phantom, bids_dir: Path) -> Path:
+    """Write the phantom as participant ``sub-01`` of a BIDS dataset.
 
-    Parameters
-    ----------
-    orientation
-        ``"RAS"``, ``"LAS"``, ``"LPS"`` or ``"oblique"``: LAS turned about two axes by 14 and
-        9 degrees, as most scanners deliver.
+    The dataset is built beside its place and moved there whole; an earlier phantom is replaced.
+
+    Raises
+    ------
+    OutputError
+        Something other than a phantom is already there.
     """
-    signs = {"RAS": (1, 1, 1), "LAS": (-1, 1, 1), "LPS": (-1, -1, 1), "oblique": (-1, 1, 1)}
-    rotation = np.diag(np.array(signs[orientation], dtype=float))
-    if orientation == "oblique":
-        (sin_x, sin_z), (cos_x, cos_z) = np.sin([0.244, 0.157]), np.cos([0.244, 0.157])
-        about_x = np.array([[1, 0, 0], [0, cos_x, -sin_x], [0, sin_x, cos_x]])
-        about_z = np.array([[cos_z, -sin_z, 0], [sin_z, cos_z, 0], [0, 0, 1]])
-        rotation = about_x @ about_z @ rotation
-    affine = np.eye(4)
-    affine[:3, :3] = rotation * voxel_size_mm
-    affine[:3, 3] = [1.0, -12.0, 18.0] - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
-    return affine
+    if bids_dir.exists() and any(bids_dir.iterdir()) and not _is_phantom(bids_dir):
+        raise OutputError(
+            f"{bids_dir} is not empty and not an earlier phantom, so it is left alone. "
+            "Give a directory that does not exist yet."
+        )
+    bids_dir.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=bids_dir.parent, prefix=".phantom-") as scratch:
+        build_dir = Path(scratch) / "bids"
+        _write_dataset(phantom, build_dir)
+        _write_truth(phantom, build_dir)
+        if bids_dir.exists():
+            shutil.rmtree(bids_dir)
+        build_dir.rename(bids_dir)
+    return bids_dir
 
 
-def make_phantom(
-    shape: tuple[int, int, int] = (36, 36, 28),
-    voxel_size_mm: float = 2.0,
-    *,
-    shells: Mapping[int, int] = MULTI_SHELL,
-    snr: float = 30.0,
-    seed: int = 1,
-    affine: Float[np.ndarray, "4 4"] | None = None,
-) -> Phantom:
-    """Scan the phantom brain.
+def _is_phantom(bids_dir: Path) -> bool:
+    description_file = bids_dir / "dataset_description.json"
+    return description_file.is_file() and _NAME in description_file.read_text()
 
-    The anatomy shrinks or grows with the field of view; its fibres cross at 30 to 90 degrees, some
-    three at a time, and every boundary has partial volume.
 
-    Parameters
-    ----------
-    shells
-        Number of volumes for each b-value in s/mm².
-    snr
-        Of white matter at b=0; noise is Rician. ``inf`` gives none.
-    affine
-        Voxel to RAS mm; oblique by default.
-    """
-    affine = make_affine(shape, voxel_size_mm) if affine is None else affine
-    truth, intra_fractions = _sample_truth(shape, affine)
-    bvals, bvecs_ras = make_scheme(shells, seed=seed)
-    sigma = S0["WM"] / snr
-    signal = _predict_signal(truth, intra_fractions, bvals, bvecs_ras)
-    dwi = add_rician_noise(signal, sigma, np.random.default_rng(seed))
-    shell_bvals = np.unique(bvals)
-    return Phantom(
-        dwi=dwi.astype(np.float32),
-        bvals=bvals,
-        bvecs_ras=bvecs_ras,
-        affine=affine,
-        mask=truth.tissue.sum(axis=-1) > 0.5,
-        truth=truth,
-        shell_bvals=shell_bvals,
-        responses=true_responses(shell_bvals),
-        sigma=sigma,
+def _write_dataset(phantom: Phantom, bids_dir: Path) -> None:
+    dwi_stem, t1w_stem = bids_dir / "sub-01/dwi/sub-01_dwi", bids_dir / "sub-01/anat/sub-01_T1w"
+    dwi_stem.parent.mkdir(parents=True)
+    t1w_stem.parent.mkdir(parents=True)
+    _write_json(bids_dir / "dataset_description.json", _describe(_NAME, "raw"))
+    (bids_dir / "README").write_text(_README)
+    (bids_dir / "participants.tsv").write_text("participant_id\tsex\tage\nsub-01\tn/a\tn/a\n")
+    _write_json(
+        bids_dir / "participants.json",
+        {
+            "sex": {"Description": "A phantom has none", "Levels": {"n/a": "not applicable"}},
+            "age": {"Description": "A phantom has none", "Units": "year"},
+        },
+    )
+
+    _write_image(phantom.dwi.round().astype(np.int16), phantom.affine, dwi_stem)
+    _write_json(
+        dwi_stem.with_suffix(".json"),
+        {
+            "MagneticFieldStrength": 3,
+            "EchoTime": 0.089,
+            "RepetitionTime": 3.6,
+            "FlipAngle": 90,
+            "PhaseEncodingDirection": "j-",
+            "TotalReadoutTime": 0.0525,
+            "EffectiveEchoSpacing": 0.0015,
+        },
+    )
+    rotation = phantom.affine[:3, :3] / np.linalg.norm(phantom.affine[:3, :3], axis=0)
+    bvecs_fsl = phantom.bvecs_ras @ rotation  # world to voxel axes
+    if np.linalg.det(rotation) > 0:
+        bvecs_fsl[:, 0] *= -1  # FSL flips x when the determinant is positive
+    np.savetxt(dwi_stem.with_suffix(".bval"), phantom.bvals[None], fmt="%d")
+    np.savetxt(dwi_stem.with_suffix(".bvec"), bvecs_fsl.T, fmt="%.8f")
+
+    contrast = phantom.truth.tissue @ _T1W
+    t1w = add_rician_noise(contrast, 20.0, np.random.default_rng(0))
+    _write_image(t1w.round().astype(np.int16), phantom.affine, t1w_stem)
+    _write_json(
+        t1w_stem.with_suffix(".json"),
+        {"MagneticFieldStrength": 3, "RepetitionTime": 2.3, "EchoTime": 0.003, "FlipAngle": 9},
     )
 
 
-def make_single_shell_phantom(
-    shape: tuple[int, int, int] = (36, 36, 28), voxel_size_mm: float = 2.0, **options: float
-) -> Phantom:
-    """Scan the phantom with 32 directions at b=1000, the scheme of many clinical studies."""
-    return make_phantom(shape, voxel_size_mm, shells=SINGLE_SHELL, **options)
+def _write_truth(phantom: Phantom, bids_dir: Path) -> None:
+    truth = phantom.truth
+    stem = bids_dir / TRUTH_STEM
+    stem.parent.mkdir(parents=True)
+    derivative_dir = bids_dir / "derivatives/truth"
+    generated = {"GeneratedBy": [{"Name": "shd-bids", "Version": __version__}]}
+    description = _describe(f"{_NAME}: truth", "derivative") | generated
+    _write_json(derivative_dir / "dataset_description.json", description)
+    (derivative_dir / ".bidsignore").write_text("*_dwimap.*\n")
+    (derivative_dir / "README").write_text(_README)
 
-
-def _sample_truth(
-    shape: tuple[int, int, int], affine: np.ndarray
-) -> tuple[Truth, Float[np.ndarray, "x y z fibre"]]:
-    """Average the anatomy over each voxel, and keep the largest fibre populations."""
-    extent_mm = np.linalg.norm(affine[:3, :3], axis=0) * shape
-    scale = np.min(extent_mm / FIELD_OF_VIEW_MM)
-    grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1).reshape(-1, 3)
-    centred_vox = grid - (np.array(shape) - 1) / 2
-    steps = (np.arange(_N_SUBSAMPLE) + 0.5) / _N_SUBSAMPLE - 0.5
-    tissue, volume, vector = 0.0, 0.0, 0.0
-    for offset in np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3):
-        sample = sample_anatomy((centred_vox + offset) @ affine[:3, :3].T / scale)
-        weight = sample.tissue[:, :1] * sample.share / _N_SUBSAMPLE**3
-        tissue = tissue + sample.tissue / _N_SUBSAMPLE**3
-        volume = volume + weight
-        vector = vector + weight[..., None] * sample.direction
-    intra = np.array([bundle.intra_fraction for bundle in BUNDLES] + [ASSOCIATION_INTRA_FRACTION])
-
-    tissue = np.where(tissue.sum(axis=1, keepdims=True) > 0.5, tissue, 0.0)
-    tissue /= np.maximum(tissue.sum(axis=1, keepdims=True), 1e-9)
-    order = np.argsort(-volume, axis=1)[:, :_N_FIBRE]
-    share = np.take_along_axis(volume, order, axis=1)
-    share = np.where(share >= _LEAST_SHARE * volume.sum(axis=1, keepdims=True), share, 0.0)
-    share /= np.maximum(share.sum(axis=1, keepdims=True), 1e-9)
-    fractions = share * tissue[:, :1]
-    directions = np.take_along_axis(vector, order[..., None], axis=1)
-    directions /= np.maximum(np.linalg.norm(directions, axis=-1, keepdims=True), 1e-9)
-    directions = np.where(fractions[..., None] > 0, directions, 0.0)
-    truth = Truth(
-        directions.reshape(*shape, _N_FIBRE, 3),
-        fractions.reshape(*shape, _N_FIBRE),
-        tissue.reshape(*shape, len(TISSUES)),
+    peaks = truth.directions * truth.fractions[..., None]
+    images = {
+        peaks_file(bids_dir): peaks.reshape(*peaks.shape[:3], -1).astype(np.float32),
+        tissue_file(bids_dir): truth.tissue.astype(np.float32),
+        Path(f"{stem}_desc-brain_mask.nii.gz"): phantom.mask.astype(np.uint8),
+    }
+    meanings = (
+        "Fibre directions in RAS axes, three volumes a fibre, as long as their volume fraction",
+        f"Volume fractions of {', '.join(TISSUES)}",
+        "Voxels more than half inside the brain",
     )
-    return truth, intra[order].reshape(*shape, _N_FIBRE)
+    for (file, array), meaning in zip(images.items(), meanings, strict=True):
+        image_stem = file.with_name(file.name.removesuffix(".nii.gz"))
+        _write_image(array, phantom.affine, image_stem)
+        sidecar: dict[str, Any] = {"Description": meaning}
+        if file.name.endswith("mask.nii.gz"):
+            sidecar |= {"Type": "Brain"}
+        _write_json(image_stem.with_name(image_stem.name + ".json"), sidecar)
+    for tissue, coefficients in phantom.responses.items():
+        file = Path(f"{stem}_model-truth_param-response_label-{tissue}_dwimap.txt")
+        np.savetxt(file, coefficients, fmt="%.8g", header="Shells: " + _shell_list(phantom))
 
 
-def _predict_signal(
-    truth: Truth, intra_fractions: np.ndarray, bvals: np.ndarray, bvecs_ras: np.ndarray
-) -> Float[np.ndarray, "x y z volume"]:
-    """Add up what the fibres, grey matter and fluid of each voxel give."""
-    signal = np.zeros((*truth.tissue.shape[:3], len(bvals)))
-    for index, name in enumerate(TISSUES[1:], start=1):
-        decay = S0[name] * np.exp(-DIFFUSIVITY[name] * bvals)
-        signal += truth.tissue[..., index, None] * decay
-    for fibre in range(truth.fractions.shape[-1]):
-        there = truth.fractions[..., fibre] > 0
-        cosines = truth.directions[there, fibre] @ bvecs_ras.T  # (voxel, volume)
-        attenuation = fibre_signal(bvals, cosines, intra_fractions[there, fibre, None])
-        signal[there] += S0["WM"] * truth.fractions[there, fibre, None] * attenuation
-    return signal
+def _shell_list(phantom: Phantom) -> str:
+    return ",".join(f"{bval:g}" for bval in phantom.shell_bvals)
+
+
+def _describe(name: str, dataset_type: str) -> dict[str, Any]:
+    return {
+        "Name": name,
+        "BIDSVersion": "1.10.0",
+        "DatasetType": dataset_type,
+        "License": "CC0",
+        "Authors": ["The shd-bids developers"],
+    }
+
+
+def _write_json(file: Path, content: dict[str, Any]) -> None:
+    file.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _write_image(array: np.ndarray, affine: Float[np.ndarray, "4 4"], stem: Path) -> None:
+    image = nib.Nifti1Image(array, affine)
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=1)
+    image.header.set_xyzt_units("mm", "sec")
+    if array.ndim == 4 and array.dtype == np.int16:
+        image.header["pixdim"][4] = 3.6
+    nib.save(image, f"{stem}.nii.gz")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write a phantom dataset from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m shd_bids.testing.phantom", description=__doc__)
+    parser.add_argument("bids_dir", type=Path, help="where to write; must not exist yet")
+    parser.add_argument("--single-shell", action="store_true", help="2 b=0, 32 at b=1000")
+    parser.add_argument("--shape", type=int, nargs=3, default=(36, 36, 28), metavar="VOXELS")
+    parser.add_argument("--voxel-size-mm", type=float, default=2.0)
+    parser.add_argument("--snr", type=float, default=30.0, help="of white matter at b=0")
+    parser.add_argument(
+        "--orientation", default="oblique", choices=("oblique", "RAS", "LAS", "LPS")
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(argv)
+    shape = tuple(options.shape)
+    phantom = make_phantom(
+        shape,
+        options.voxel_size_mm,
+        shells=SINGLE_SHELL if options.single_shell else MULTI_SHELL,
+        snr=options.snr,
+        seed=options.seed,
+        affine=make_affine(shape, options.voxel_size_mm, options.orientation),
+    )
+    write_phantom_bids(phantom, options.bids_dir)
+    print(f"A phantom of {int(phantom.mask.sum())} brain voxels lies in {options.bids_dir}.")
+
+
+if __name__ == "__main__":
+    main()
