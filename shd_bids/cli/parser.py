@@ -89,7 +89,7 @@ def _add_flag(group: Any, section: str, setting: Setting) -> None:
     """Add the flag of one setting."""
     option, kind = setting.option, str(setting.kind)
     default = setting.default
-    told = default in (None, (), False, 0) or default is MISSING or "default" in option.help
+    told = default in (None, (), MISSING) or default is False or "default" in option.help
     shown = "" if told else f" (default: {default})"
     keywords: dict[str, Any] = {
         "dest": f"{section}.{setting.name}",

@@ -1,0 +1,110 @@
+"""A graph survives the death of a node's process."""
+
+import os
+import signal
+import time
+
+import pytest
+from nipype import Function, Node, Workflow, config
+from shd_workflows.plugin import ResilientPlugin, TaskSettings
+
+
+def _die(value: int) -> int:
+    import os
+
+    os.kill(os.getpid(), signal.SIGKILL)
+    return value
+
+
+def _fail(value: int) -> int:
+    raise ValueError("the sum is not right")
+
+
+def _add(value: int) -> int:
+    return value + 1
+
+
+def _slow(value: int) -> int:
+    import time
+
+    time.sleep(3)
+    return value + 1
+
+
+def _environment(value: int) -> str:
+    import os
+
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "none")
+
+
+@pytest.fixture
+def make_graph(tmp_path):
+    def make(**steps):
+        graph = Workflow("graph", base_dir=str(tmp_path / "work"))
+        graph.config["execution"] = {
+            "crashdump_dir": str(tmp_path / "crash"),
+            "crashfile_format": "txt",
+            "poll_sleep_duration": "0.01",
+        }
+        for name, function in steps.items():
+            node = Node(Function(["value"], ["out"], function), name=name, mem_gb=0.1)
+            node.inputs.value = 1
+            graph.add_nodes([node])
+        return graph
+
+    return make
+
+
+def test_a_killed_node_fails_with_a_crash_file_and_the_others_finish(make_graph, tmp_path):
+    graph = make_graph(die=_die, slow=_slow, free=_add)
+    after = Node(Function(["value"], ["out"], _add), name="after_death")
+    rest = Node(Function(["value"], ["out"], _add), name="after_free")
+    graph.connect([
+        (graph.get_node("die"), after, [("out", "value")]),
+        (graph.get_node("free"), rest, [("out", "value")]),
+    ])  # fmt: skip
+    started = time.monotonic()
+    with pytest.raises(RuntimeError, match=r"killed by SIGKILL.*out of memory"):
+        graph.run(plugin=ResilientPlugin(n_procs=3, memory_gb=2))
+    assert time.monotonic() - started < 60
+    crashes = list((tmp_path / "crash").glob("crash-*.txt"))
+    assert len(crashes) == 1
+    assert "die" in crashes[0].name
+    results = {path.parent.name for path in (tmp_path / "work").rglob("result_*.pklz")}
+    assert {"slow", "free", "after_free"} <= results
+    assert "after_death" not in results
+
+
+def test_a_node_that_raises_leaves_its_message_in_the_crash_file(make_graph, tmp_path):
+    with pytest.raises(RuntimeError, match="the sum is not right"):
+        make_graph(fail=_fail, free=_add).run(plugin=ResilientPlugin(n_procs=2, memory_gb=2))
+    (crash,) = (tmp_path / "crash").glob("crash-*.txt")
+    assert "the sum is not right" in crash.read_text()
+
+
+def test_a_second_run_takes_everything_from_the_cache(make_graph):
+    graph = make_graph(slow=_slow)
+    graph.run(plugin=ResilientPlugin(n_procs=1, memory_gb=1))
+    started = time.monotonic()
+    make_graph(slow=_slow).run(plugin=ResilientPlugin(n_procs=1, memory_gb=1))
+    assert time.monotonic() - started < 2
+
+
+def test_stopping_ends_the_running_processes():
+    plugin = ResilientPlugin(n_procs=1, memory_gb=1)
+    node = Node(Function(["value"], ["out"], _slow), name="slow")
+    node.config = dict(config._sections)
+    taskid = plugin._submit_job(node)
+    process = plugin._tasks[taskid].process
+    pid = process.pid
+    plugin.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_node_says_nothing_to_the_other_participants_logs(tmp_path, make_graph):
+    logs = {"graph": tmp_path / "own.log", "sub_02_wf": tmp_path / "other.log"}
+    settings = TaskSettings(log_files=logs)
+    make_graph(free=_add).run(plugin=ResilientPlugin(n_procs=1, memory_gb=1, settings=settings))
+    assert "free" in logs["graph"].read_text()
+    assert not logs["sub_02_wf"].exists()

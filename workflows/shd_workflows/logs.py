@@ -1,0 +1,70 @@
+"""Where messages go: a short line on the screen, everything to the participant's log file."""
+
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+_ROOTS = ("shd_bids", "shd_workflows", "nipype", "py.warnings")
+_FILE_FORMAT = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+_SCREEN_FORMAT = logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
+
+
+def set_up_logging(*, verbosity: int, log_files: Mapping[str, Path]) -> None:
+    """Send the messages of shd-bids and nipype to the screen and to files.
+
+    Parameters
+    ----------
+    verbosity
+        0: our decisions and all warnings; 1: also nipype's steps; 2: everything.
+    log_files
+        File by the workflow name of a participant. Each gets everything down to INFO (DEBUG with
+        `verbosity` 2), appended, but for what names another participant.
+    """
+    level = logging.DEBUG if verbosity > 1 else logging.INFO
+    screen = logging.StreamHandler(sys.stdout)
+    screen.setFormatter(_SCREEN_FORMAT)
+    screen.setLevel(level)
+    if verbosity == 0:
+        screen.addFilter(_without_steps)
+    handlers: list[logging.Handler] = [screen]
+    for name, file in log_files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        to_file = logging.FileHandler(file, encoding="utf-8")
+        to_file.setFormatter(_FILE_FORMAT)
+        to_file.addFilter(_Without(tuple(other for other in log_files if other != name)))
+        handlers.append(to_file)
+    logging.captureWarnings(True)
+    for root in _ROOTS:
+        logger = logging.getLogger(root)
+        close_handlers(logger)
+        logger.setLevel(level)
+        logger.propagate = False
+        for handler in handlers:
+            logger.addHandler(handler)
+    for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
+        logging.getLogger(name).setLevel(level)  # nipype gives each of these a level of its own
+
+
+class _Without(logging.Filter):
+    """Keeps out what names another participant."""
+
+    def __init__(self, others: tuple[str, ...]) -> None:
+        super().__init__()
+        self._others = others
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        return not any(other in message for other in self._others)
+
+
+def close_handlers(logger: logging.Logger) -> None:
+    """Take all handlers off a logger and close their files."""
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def _without_steps(record: logging.LogRecord) -> bool:
+    """Keep nipype's account of every step off the screen."""
+    return record.levelno >= logging.WARNING or not record.name.startswith("nipype")
