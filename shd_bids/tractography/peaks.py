@@ -1,13 +1,11 @@
 """Peaks of an fODF: the fibre directions in each voxel."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
-from dipy.core.sphere import HemiSphere
-from dipy.core.subdivide_octahedron import create_unit_sphere
 from jaxtyping import Bool, Float, Int
 
+from .directions import search_sphere
 from .polynomials import degree_of, harmonic_basis, refine_peaks
 
 _N_VOXEL_CHUNK = 2048
@@ -33,19 +31,6 @@ class Peaks:
     def count(self) -> Int[np.ndarray, "x y z"]:
         """Number of peaks in each voxel."""
         return np.count_nonzero(self.amplitudes, axis=-1)
-
-
-@lru_cache(maxsize=1)
-def _search_sphere() -> tuple[Float[np.ndarray, "vertex 3"], Int[np.ndarray, "vertex neighbour"]]:
-    """Return about 2000 directions on the half sphere and the neighbours of each, padded."""
-    sphere = HemiSphere.from_sphere(create_unit_sphere(recursion_level=6))
-    neighbours: list[list[int]] = [[] for _ in sphere.vertices]
-    for a, b in sphere.edges:
-        neighbours[a].append(int(b))
-        neighbours[b].append(int(a))
-    widest = max(map(len, neighbours))
-    table = [near + [vertex] * (widest - len(near)) for vertex, near in enumerate(neighbours)]
-    return sphere.vertices, np.array(table)
 
 
 def find_peaks(
@@ -88,7 +73,7 @@ def find_peaks(
     amplitudes = np.zeros((*mask.shape, n_peak), dtype=np.float32)
     if lmax == 0:
         return Peaks(directions, amplitudes)
-    vertices, neighbours = _search_sphere()
+    vertices, neighbours = search_sphere()
     basis = harmonic_basis(vertices, lmax).astype(np.float32)
     voxels = np.argwhere(mask)
     for start in range(0, len(voxels), _N_VOXEL_CHUNK):
