@@ -4,7 +4,6 @@
 """
 
 import argparse
-import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from shd_bids import __version__
+from shd_bids.bids.files import write_json
 from shd_bids.errors import OutputError
 
 from .geometry import TISSUES
@@ -86,10 +86,10 @@ def _write_dataset(phantom: Phantom, bids_dir: Path) -> None:
     dwi_stem, t1w_stem = bids_dir / "sub-01/dwi/sub-01_dwi", bids_dir / "sub-01/anat/sub-01_T1w"
     dwi_stem.parent.mkdir(parents=True)
     t1w_stem.parent.mkdir(parents=True)
-    _write_json(bids_dir / "dataset_description.json", _describe(_NAME, "raw"))
+    write_json(bids_dir / "dataset_description.json", _describe(_NAME, "raw"))
     (bids_dir / "README").write_text(_README)
     (bids_dir / "participants.tsv").write_text("participant_id\tsex\tage\nsub-01\tn/a\tn/a\n")
-    _write_json(
+    write_json(
         bids_dir / "participants.json",
         {
             "sex": {"Description": "A phantom has none", "Levels": {"n/a": "not applicable"}},
@@ -98,7 +98,7 @@ def _write_dataset(phantom: Phantom, bids_dir: Path) -> None:
     )
 
     _write_image(phantom.dwi.round().astype(np.int16), phantom.affine, dwi_stem)
-    _write_json(
+    write_json(
         dwi_stem.with_suffix(".json"),
         {
             "MagneticFieldStrength": 3,
@@ -120,7 +120,7 @@ def _write_dataset(phantom: Phantom, bids_dir: Path) -> None:
     contrast = phantom.truth.tissue @ _T1W
     t1w = add_rician_noise(contrast, 20.0, np.random.default_rng(0))
     _write_image(t1w.round().astype(np.int16), phantom.affine, t1w_stem)
-    _write_json(
+    write_json(
         t1w_stem.with_suffix(".json"),
         {"MagneticFieldStrength": 3, "RepetitionTime": 2.3, "EchoTime": 0.003, "FlipAngle": 9},
     )
@@ -133,7 +133,7 @@ def _write_truth(phantom: Phantom, bids_dir: Path) -> None:
     derivative_dir = bids_dir / "derivatives/truth"
     generated = {"GeneratedBy": [{"Name": "shd-bids", "Version": __version__}]}
     description = _describe(f"{_NAME}: truth", "derivative") | generated
-    _write_json(derivative_dir / "dataset_description.json", description)
+    write_json(derivative_dir / "dataset_description.json", description)
     (derivative_dir / ".bidsignore").write_text("*_dwimap.*\n")
     (derivative_dir / "README").write_text(_README)
 
@@ -154,7 +154,7 @@ def _write_truth(phantom: Phantom, bids_dir: Path) -> None:
         sidecar: dict[str, Any] = {"Description": meaning}
         if file.name.endswith("mask.nii.gz"):
             sidecar |= {"Type": "Brain"}
-        _write_json(image_stem.with_name(image_stem.name + ".json"), sidecar)
+        write_json(image_stem.with_name(image_stem.name + ".json"), sidecar)
     for tissue, coefficients in phantom.responses.items():
         file = Path(f"{stem}_model-truth_param-response_label-{tissue}_dwimap.txt")
         np.savetxt(file, coefficients, fmt="%.8g", header="Shells: " + _shell_list(phantom))
@@ -172,10 +172,6 @@ def _describe(name: str, dataset_type: str) -> dict[str, Any]:
         "License": "CC0",
         "Authors": ["The shd-bids developers"],
     }
-
-
-def _write_json(file: Path, content: dict[str, Any]) -> None:
-    file.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def _write_image(array: np.ndarray, affine: Float[np.ndarray, "4 4"], stem: Path) -> None:

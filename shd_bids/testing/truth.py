@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import nibabel as nib
 import numpy as np
@@ -104,9 +105,14 @@ def read_truth(bids_dir: Path) -> Truth:
                 f"{bids_dir} holds no {file.relative_to(bids_dir)}. Only a dataset written by "
                 "`python -m shd_bids.testing.phantom` can be scored."
             )
-    tissue = nib.Nifti1Image.load(tissue_file(bids_dir)).get_fdata(dtype=np.float32)
-    peaks = nib.Nifti1Image.load(peaks_file(bids_dir)).get_fdata(dtype=np.float32)
+    tissue = read_array(tissue_file(bids_dir))
+    peaks = read_array(peaks_file(bids_dir))
     peaks = peaks.reshape(*peaks.shape[:3], -1, 3)
     fractions = np.linalg.norm(peaks, axis=-1)
     directions = peaks / np.maximum(fractions, 1e-9)[..., None]
     return Truth(directions, fractions, tissue)
+
+
+def read_array(file: Path) -> np.ndarray:
+    """Read the voxels of an image as float32."""
+    return cast("nib.Nifti1Image", nib.load(file)).get_fdata(dtype=np.float32)

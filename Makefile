@@ -1,0 +1,40 @@
+# make install | demo | test | lint: nothing else is needed on a machine with Python and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := demo
+
+# a process of ours per core is faster than threads that compete for it
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: install demo test lint clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,dev]'
+	touch $@
+
+$(DEMO)/bids/dataset_description.json: $(STAMP)
+	$(BIN)/python -m shd_bids.testing.phantom $(DEMO)/bids
+
+demo: $(STAMP) $(DEMO)/bids/dataset_description.json
+	$(BIN)/shd-bids $(DEMO)/bids $(DEMO)/out participant -w $(DEMO)/work \
+		--shd-preset fast --fod-model shd-tv csd msmt-csd
+	$(BIN)/python -m shd_bids.testing.score $(DEMO)/bids $(DEMO)/out --json $(DEMO)/score.json
+	@echo "The report: $(abspath $(DEMO)/out/sub-01.html)"
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(DEMO)
