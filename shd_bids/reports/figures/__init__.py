@@ -1,0 +1,1 @@
+"""Pictures of one run: each function takes arrays and writes one SVG or PNG file."""

@@ -1,0 +1,120 @@
+"""Before and after denoising: a picture that flickers when the pointer is over it."""
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
+from PIL import Image
+
+from shd_bids.reports.figures.anatomy import grey_range, to_canonical
+from shd_bids.reports.figures.mosaic import Row, Stage
+
+_FLICKER = """\
+<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" \
+viewBox="0 0 {width} {height}" preserveAspectRatio="xMidYMid meet">
+<title>Before and after denoising</title>
+<style>
+.after {{ opacity: 0; }}
+svg:hover .after {{ animation: flicker 2s infinite step-end; }}
+@keyframes flicker {{ 0% {{ opacity: 1; }} 50% {{ opacity: 0; }} 100% {{ opacity: 1; }} }}
+</style>
+<image width="{width}" height="{height}" xlink:href="data:image/{kind};base64,{before}"/>
+<image class="after" width="{width}" height="{height}" \
+xlink:href="data:image/{kind};base64,{after}"/>
+</svg>
+"""
+
+
+def plot_denoising(
+    before: Float[np.ndarray, "x y z"],
+    after: Float[np.ndarray, "x y z"],
+    mask: Bool[np.ndarray, "x y z"],
+    affine: Float[np.ndarray, "4 4"],
+    out_file: Path,
+    *,
+    label: str,
+    sigma: Float[np.ndarray, "x y z"] | None = None,
+) -> Path:
+    """Draw a volume before and after denoising, what was removed, and the noise level.
+
+    What was removed (shown inside the mask) should look like noise: anatomy in it means that
+    signal was lost.
+
+    Parameters
+    ----------
+    before, after
+        The same diffusion-weighted volume, the noisiest shell shows most.
+    mask
+        Frames the picture and sets the grey scale.
+    affine
+        Voxel to RAS millimetres.
+    out_file
+        ``.svg``; before it is touched it shows the volume before denoising.
+    label
+        Which volume it is, such as ``b = 1000 s/mm², volume 12``.
+    sigma
+        Estimated standard deviation of the noise, if it is known.
+
+    Returns
+    -------
+    Path
+        ``out_file``.
+    """
+    stage = Stage.around(mask, affine)
+    first, second = to_canonical(before, affine)[0], to_canonical(after, affine)[0]
+    removed = np.where(stage.mask, first - second, 0.0)
+    greys = grey_range(first, stage.mask)
+    spread = 3.0 * float(np.std(removed[stage.mask])) if stage.mask.any() else 1.0
+    noise = None if sigma is None else to_canonical(sigma, affine)[0]
+    pictures = []
+    for title, volume in (("before", first), ("after", second)):
+        rows = [
+            _row(stage, "axial", volume, greys, f"{title} denoising   {label}"),
+            _row(stage, "coronal", volume, greys, ""),
+            _row(stage, "axial", removed, (-spread, spread), "removed: before minus after"),
+        ]
+        if noise is not None:
+            limits = (0.0, grey_range(noise, stage.mask)[1])
+            rows.append(_row(stage, "axial", noise, limits, _noise_title(noise, stage.mask)))
+        pictures.append(_render(stage, rows))
+    width, height = pictures[0][1]
+    out_file.parent.mkdir(parents=True, exist_ok=True)
+    out_file.write_text(
+        _FLICKER.format(
+            width=width, height=height, kind="webp", before=pictures[0][0], after=pictures[1][0]
+        ),
+        encoding="utf-8",
+    )
+    return out_file
+
+
+def _row(
+    stage: Stage,
+    plane: str,
+    volume: Float[np.ndarray, "x y z"],
+    limits: tuple[float, float],
+    title: str,
+) -> Row:
+    def paint(axes: Axes, plane: str, index: int) -> None:
+        stage.show(axes, volume, plane, index, cmap="gray", vmin=limits[0], vmax=limits[1])
+
+    return stage.row(plane, paint, title)
+
+
+def _noise_title(noise: Float[np.ndarray, "x y z"], mask: Bool[np.ndarray, "x y z"]) -> str:
+    if not mask.any():
+        return "noise level"
+    return f"noise level: median {np.median(noise[mask]):.3g} in the units of the scanner"
+
+
+def _render(stage: Stage, rows: list[Row]) -> tuple[str, tuple[int, int]]:
+    """Draw a page and encode it; lossy at a quality where noise stays noise."""
+    buffer = io.BytesIO()
+    stage.draw(rows).savefig(buffer, format="png", dpi=100, facecolor="black")
+    image = Image.open(buffer).convert("RGB")
+    small = io.BytesIO()
+    image.save(small, format="webp", quality=85, method=4)
+    return base64.b64encode(small.getvalue()).decode("ascii"), image.size

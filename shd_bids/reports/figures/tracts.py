@@ -1,0 +1,155 @@
+"""Tracts in three dimensions: seen from the left, from the front and from above.
+
+The scene is rendered off screen by VTK in a process of its own, because a graphics library that
+finds no usable driver ends its process. When that happens the same views are drawn flat.
+"""
+
+import logging
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from PIL import Image
+
+from shd_bids.reports.figures.images import direction_legend
+from shd_bids.reports.figures.style import DARK, save_figure
+from shd_bids.reports.figures.views import VIEWS, View, shade_by_depth
+
+LOGGER = logging.getLogger(__name__)
+
+_TIMEOUT_S = 300
+
+
+def plot_tracts(
+    streamlines: Sequence[Float[np.ndarray, "_ 3"]],
+    mask: Bool[np.ndarray, "x y z"],
+    affine: Float[np.ndarray, "4 4"],
+    out_file: Path,
+    *,
+    n_shown: int = 12000,
+    random_seed: int = 0,
+) -> Path:
+    """Draw streamlines inside a glass brain, coloured by direction, in three views.
+
+    Parameters
+    ----------
+    streamlines
+        Points in RAS millimetres.
+    mask
+        Of the brain; its surface is the glass.
+    affine
+        Voxel to RAS millimetres.
+    out_file
+        ``.png``.
+    n_shown
+        At most so many streamlines, drawn at random, are shown.
+    random_seed
+        Of that choice.
+
+    Returns
+    -------
+    Path
+        ``out_file``.
+    """
+    shown = _thin_out(streamlines, n_shown, random_seed)
+    with tempfile.TemporaryDirectory() as folder:
+        scene_file, picture_file = Path(folder) / "scene.npz", Path(folder) / "scene.png"
+        points = np.concatenate(shown) if shown else np.zeros((0, 3), dtype=np.float32)
+        lengths = np.array([len(line) for line in shown], dtype=np.int64)
+        np.savez(scene_file, points=points, lengths=lengths, mask=mask, affine=affine)
+        problem = _render_apart(scene_file, picture_file)
+        pictures: list[np.ndarray] = []
+        if problem:
+            LOGGER.warning("Tracts are drawn flat, because VTK could not render: %s", problem)
+        else:
+            picture = np.asarray(Image.open(picture_file).convert("RGB"))
+            pictures = np.split(picture, len(VIEWS), axis=1)
+    figure = Figure(figsize=(14.0, 5.0), facecolor=DARK)
+    for order, view in enumerate(VIEWS):
+        axes = figure.add_axes((order / 3, 0.08, 1 / 3, 0.85))
+        if pictures:
+            axes.imshow(pictures[order], aspect="equal", interpolation="antialiased")
+        else:
+            _draw_flat(axes, shown, mask, affine, view)
+        axes.set_axis_off()
+        axes.set_title(view.name, color="white", fontsize=11)
+        for x, letter in ((0.03, view.sides[0]), (0.97, view.sides[1])):
+            axes.text(
+                x, 0.5, letter, color="white", fontsize=11, fontweight="bold", ha="center",
+                va="center", transform=axes.transAxes,
+            )  # fmt: skip
+    direction_legend(figure)
+    return save_figure(figure, out_file, dpi=140)
+
+
+def _thin_out(
+    streamlines: Sequence[Float[np.ndarray, "_ 3"]], n_shown: int, random_seed: int
+) -> list[np.ndarray]:
+    """Choose streamlines at random and keep about every second millimetre of each."""
+    usable = [order for order, line in enumerate(streamlines) if len(line) > 1]
+    if len(usable) > n_shown:
+        generator = np.random.default_rng(random_seed)
+        usable = sorted(generator.choice(usable, n_shown, replace=False).tolist())
+    thinned = []
+    for order in usable:
+        line = np.asarray(streamlines[order], dtype=np.float32)
+        step_mm = float(np.linalg.norm(line[1] - line[0]))
+        stride = max(1, round(1.5 / step_mm)) if step_mm > 0 else 1
+        kept = np.unique(np.append(np.arange(0, len(line), stride), len(line) - 1))
+        thinned.append(line[kept])
+    return thinned
+
+
+def _render_apart(scene_file: Path, picture_file: Path) -> str:
+    """Render in a child process; return what went wrong, or nothing."""
+    command = [sys.executable, "-m", "shd_bids.reports.figures.scene"]
+    command += [str(scene_file), str(picture_file)]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode == 0 and picture_file.exists():
+        return ""
+    last_line = done.stderr.strip().splitlines()[-1:] or ["no message"]
+    return f"exit code {done.returncode}, {last_line[0]}"
+
+
+def _draw_flat(
+    axes: Axes,
+    streamlines: Sequence[np.ndarray],
+    mask: Bool[np.ndarray, "x y z"],
+    affine: Float[np.ndarray, "4 4"],
+    view: View,
+) -> None:
+    """Project the segments on the page, nearer ones over farther ones."""
+    if streamlines:
+        segments = np.concatenate(
+            [np.stack([line[:-1], line[1:]], axis=1) for line in streamlines]
+        )  # (segment, end, axis)
+        direction = np.abs(segments[:, 1] - segments[:, 0])
+        hue = direction / np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-6)
+        turned = segments @ view.page.T
+        depth = turned[:, :, 2].mean(axis=1)
+        order = np.argsort(depth)
+        colors = (hue * shade_by_depth(depth)[:, None])[order]
+        axes.add_collection(
+            LineCollection(list(turned[order, :, :2]), colors=colors, linewidths=0.4)
+        )
+    brain = np.argwhere(mask) @ affine[:3, :3].T + affine[:3, 3]
+    ends = brain @ view.page.T if len(brain) else np.zeros((1, 3))
+    low, high = ends.min(axis=0)[:2] - 8, ends.max(axis=0)[:2] + 8
+    reach = float((high - low).max()) / 2
+    middle = (high + low) / 2
+    axes.set(
+        xlim=(middle[0] - reach, middle[0] + reach), ylim=(middle[1] - reach, middle[1] + reach)
+    )
+    axes.set_aspect("equal", adjustable="box")
