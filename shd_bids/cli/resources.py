@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shd_bids.config import RunConfig
@@ -69,7 +69,15 @@ def check_gpu() -> tuple[int, str]:
     return 0, reason[-1]
 
 
-def resolve_resources(config: RunConfig) -> tuple[RunConfig, str]:
+@dataclass(frozen=True)
+class Machine:
+    """What was chosen of the machine."""
+
+    sentence: str
+    gpus: tuple[str, ...]  # ids, as CUDA_VISIBLE_DEVICES takes them
+
+
+def resolve_resources(config: RunConfig) -> tuple[RunConfig, Machine]:
     """Replace what was left to the machine by numbers and a device.
 
     Parameters
@@ -80,8 +88,8 @@ def resolve_resources(config: RunConfig) -> tuple[RunConfig, str]:
     Returns
     -------
     tuple
-        The configuration with cores, threads, memory, cards, device and preset set, and a sentence
-        that says what was chosen.
+        The configuration with cores, threads, memory, cards, device and preset set, and what was
+        chosen.
 
     Raises
     ------
@@ -124,7 +132,7 @@ def resolve_resources(config: RunConfig) -> tuple[RunConfig, str]:
         resources=replace(resources, nprocs=nprocs, omp_nthreads=threads, mem=mem, gpus=n_gpu),
         deconv=replace(deconv, device=device, shd_preset=preset),
     )
-    return resolved, sentence
+    return resolved, Machine(sentence, _gpu_ids(n_gpu))
 
 
 def _may_have_gpu() -> bool:
@@ -132,6 +140,13 @@ def _may_have_gpu() -> bool:
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return False
     return shutil.which("nvidia-smi") is not None or Path("/dev/nvidiactl").exists()
+
+
+def _gpu_ids(n_gpu: int) -> tuple[str, ...]:
+    """Name the cards to use, keeping to those that the scheduler gave."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    ids = given.split(",") if given else [str(number) for number in range(n_gpu)]
+    return tuple(ids[:n_gpu])
 
 
 def _read_words(file: Path) -> list[str]:

@@ -30,13 +30,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = parse_arguments(argv)
         from .resources import resolve_resources
 
-        config, resources_text = resolve_resources(config)
+        config, machine = resolve_resources(config)
         debug = config.execution.debug
         _prepare_environment(config.resources.omp_nthreads or 1)
         # Heavy from here on: nipype, pybids.
         from shd_workflows.run import run_participants
 
-        outcomes = run_participants(config, resources_text=resources_text)
+        outcomes = run_participants(config, resources_text=machine.sentence, gpus=machine.gpus)
     except ShdBidsError as error:
         if debug:
             traceback.print_exc()

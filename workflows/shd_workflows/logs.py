@@ -16,7 +16,7 @@ def set_up_logging(*, verbosity: int, log_files: Mapping[str, Path]) -> None:
     Parameters
     ----------
     verbosity
-        0: our decisions and all warnings; 1: also nipype's steps; 2: everything.
+        0: only what shd-bids itself says; 1: also nipype's steps; 2: everything.
     log_files
         File by the workflow name of a participant. Each gets everything down to INFO (DEBUG with
         `verbosity` 2), appended, but for what names another participant.
@@ -26,7 +26,7 @@ def set_up_logging(*, verbosity: int, log_files: Mapping[str, Path]) -> None:
     screen.setFormatter(_SCREEN_FORMAT)
     screen.setLevel(level)
     if verbosity == 0:
-        screen.addFilter(_without_steps)
+        screen.addFilter(_is_ours)
     handlers: list[logging.Handler] = [screen]
     for name, file in log_files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -65,6 +65,6 @@ def close_handlers(logger: logging.Logger) -> None:
         handler.close()
 
 
-def _without_steps(record: logging.LogRecord) -> bool:
-    """Keep nipype's account of every step off the screen."""
-    return record.levelno >= logging.WARNING or not record.name.startswith("nipype")
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Keep nipype's account of every step, and libraries' warnings, off the screen."""
+    return record.name.startswith("shd_")

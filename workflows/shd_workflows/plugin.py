@@ -6,26 +6,29 @@ crash file, and what does not depend on it goes on. The process gives its memory
 and its CUDA context with it.
 """
 
-import ctypes
 import logging
 import multiprocessing
 import os
+import re
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from time import monotonic
+from traceback import format_exc
 from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
+from shd_bids.interfaces.process import die_with_parent
+
 from .logs import set_up_logging
 
 LOGGER = logging.getLogger(__name__)
+_QUIET = ("ds_", "describe_")  # nodes of milliseconds
 _PRELOADED = ["nipype.pipeline.engine", "shd_bids.interfaces.all"]
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -36,6 +39,14 @@ class _Task:
     receiver: Connection
     node_name: str
     gpu: str | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A node that failed, and what its user should read."""
+
+    node_name: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -58,8 +69,15 @@ class ResilientPlugin(MultiProcPlugin):
         Memory for all nodes together.
     settings
         Log files, verbosity and cards of the nodes' processes.
-    on_status
-        Called with the node and ``start``, ``end`` or ``exception``.
+
+    Attributes
+    ----------
+    unfinished
+        Names of the nodes that have not come to a good end.
+    failures
+        Nodes that failed.
+    seconds
+        Wall time by the name of each node that ran.
     """
 
     def __init__(
@@ -68,16 +86,19 @@ class ResilientPlugin(MultiProcPlugin):
         n_procs: int,
         memory_gb: float,
         settings: TaskSettings | None = None,
-        on_status: Callable[[Any, str], None] | None = None,
     ) -> None:
         self._settings = settings or TaskSettings()
+        self.unfinished: set[str] = set()
+        self.failures: list[Failure] = []
+        self.seconds: dict[str, float] = {}
+        self._started: dict[str, float] = {}
         super().__init__(
             plugin_args={
                 "n_procs": n_procs,
                 "memory_gb": memory_gb,
                 "n_gpu_procs": len(self._settings.gpus),
                 "raise_insufficient": False,
-                "status_callback": on_status,
+                "status_callback": self._note_status,
                 "mp_context": "spawn",
             }
         )
@@ -89,6 +110,34 @@ class ResilientPlugin(MultiProcPlugin):
         if method == "forkserver":
             self._context.set_forkserver_preload(_PRELOADED)
         self._tasks: dict[int, _Task] = {}
+
+    def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
+        """Run the nodes of a graph; what does not depend on a failure is run to the end."""
+        self.unfinished = {node.fullname for node in graph.nodes()}
+        super().run(graph, config, updatehash=updatehash)
+
+    def _note_status(self, node: Any, status: str) -> None:
+        """Keep account of the nodes, and tell the user of those that take time."""
+        name = node.fullname
+        if status == "start":
+            self._started[name] = monotonic()
+            if not node.name.startswith(_QUIET):
+                LOGGER.info("%s: started", _readable(name))
+            return
+        if name in self._started:
+            self.seconds[name] = monotonic() - self._started.pop(name)
+        if status == "end":
+            self.unfinished.discard(name)
+            if name in self.seconds and not node.name.startswith(_QUIET):
+                LOGGER.info("%s: done in %.1f s", _readable(name), self.seconds[name])
+
+    def _clean_queue(self, jobid: int, graph: Any, result: Any = None) -> Any:
+        name = self.procs[jobid].fullname
+        said = _last_error("".join(result["traceback"]) if result else format_exc())
+        message = f"{self.procs[jobid].name} failed: {said}"
+        self.failures.append(Failure(name, message))
+        LOGGER.error("%s failed: %s", _readable(name), said)
+        return super()._clean_queue(jobid, graph, result=result)
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         self._taskid += 1
@@ -116,7 +165,6 @@ class ResilientPlugin(MultiProcPlugin):
         except EOFError:  # the process ended without a word
             task.process.join()
         message = _describe_death(task)
-        LOGGER.error("%s", message)
         return {"result": None, "traceback": [f"RuntimeError: {message}\n"], "taskid": taskid}
 
     def _clear_task(self, taskid: int) -> None:
@@ -156,12 +204,6 @@ def _run_task(
     sender.close()
 
 
-def die_with_parent() -> None:
-    """Have this process killed when its parent dies, so that nothing goes on writing (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def _describe_death(task: _Task) -> str:
     code = task.process.exitcode or 0
     how = f"with exit code {code}"
@@ -173,3 +215,20 @@ def _describe_death(task: _Task) -> str:
         else ""
     )
     return f"The process of {task.node_name} ended without a result, {how}.{hint}"
+
+
+def _readable(node_name: str) -> str:
+    """Shorten a node's full name: ``sub_01_wf.dwi_wf.preproc_wf.denoise`` to its labels."""
+    parts = [part.removesuffix("_wf") for part in node_name.split(".")]
+    return " ".join(part for part in parts if part != "shd_bids")
+
+
+def _last_error(traceback: str) -> str:
+    """Give the message of the last exception in a traceback, over all of its lines."""
+    lines = [line.strip() for line in traceback.strip().splitlines()]
+    for start in range(len(lines) - 1, -1, -1):
+        found = re.match(r"[\w.]*(?:Error|Exception|Exit|Interrupt)\b(: )?", lines[start])
+        if found:
+            shown = [lines[start][found.end() :] or lines[start], *lines[start + 1 :]]
+            return " ".join(line for line in shown if line)
+    return lines[-1] if lines else "no reason was given"

@@ -1,0 +1,83 @@
+"""Nodes that put results under their final names, each file by rename."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    Directory,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from shd_bids.bids.files import replace_file, write_json
+
+
+class _SaveDerivativesInputSpec(BaseInterfaceInputSpec):
+    in_files = traits.Dict(traits.Str, File(exists=True), mandatory=True, desc="files by key")
+    paths = traits.Dict(
+        traits.Str, traits.Str, mandatory=True, desc="path in the output dataset by key"
+    )
+    sidecars = traits.Dict(
+        traits.Str, traits.Dict, desc="content of the JSON file beside a file, by key"
+    )
+    output_dir = Directory(mandatory=True, desc="root of the output dataset")
+
+
+class _SaveDerivativesOutputSpec(TraitedSpec):
+    out_files = traits.Dict(traits.Str, File, desc="where the files are now, by key")
+
+
+class SaveDerivatives(SimpleInterface):
+    """Copy the files of one step to the output dataset, with their sidecars.
+
+    It runs every time, since the output may have been deleted; a file that is there already, of
+    the same size and time, is not copied again.
+    """
+
+    input_spec = _SaveDerivativesInputSpec
+    output_spec = _SaveDerivativesOutputSpec
+    _always_run = True
+
+    def _run_interface(self, runtime: Any) -> Any:
+        output_dir, out_files = Path(self.inputs.output_dir), {}
+        sidecars = self.inputs.sidecars or {}
+        for key, source in self.inputs.in_files.items():
+            destination = output_dir / self.inputs.paths[key]
+            save_file(Path(source), destination)
+            if key in sidecars:
+                _write_sidecar(sidecars[key], destination)
+            out_files[key] = str(destination)
+        self._results["out_files"] = out_files
+        return runtime
+
+
+def save_file(source: Path, destination: Path) -> None:
+    """Copy a file to its final name, unless the same file is there.
+
+    Parameters
+    ----------
+    source
+        What to copy.
+    destination
+        Where to; replaced in one step, with the time of the source.
+    """
+    told = source.stat()
+    if destination.is_file():
+        found = destination.stat()
+        if (found.st_size, found.st_mtime_ns) == (told.st_size, told.st_mtime_ns):
+            return
+    replace_file(source, destination)
+    os.utime(destination, ns=(told.st_atime_ns, told.st_mtime_ns))
+
+
+def _write_sidecar(content: dict[str, Any], data_file: Path) -> None:
+    stem = data_file.name.split(".")[0]
+    sidecar_file = data_file.with_name(f"{stem}.json")
+    if sidecar_file.is_file() and json.loads(sidecar_file.read_text(encoding="utf-8")) == content:
+        return
+    write_json(sidecar_file, content)

@@ -1,0 +1,120 @@
+"""Nodes that prepare the diffusion series."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nibabel.affines import voxel_sizes
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from shd_bids.dwi.denoise import denoise_mppca
+from shd_bids.dwi.gradients import (
+    check_gradients,
+    concatenate_gradients,
+    read_fsl_gradients,
+    write_mrtrix_gradients,
+)
+from shd_bids.dwi.images import load_dwi
+from shd_bids.dwi.mask import check_mask, estimate_brain_mask
+
+from .nifti import read_affine, read_array, write_array
+from .series import SeriesInputSpec, load_series
+
+
+class _MergeRunsInputSpec(BaseInterfaceInputSpec):
+    dwi_files = InputMultiObject(File(exists=True), mandatory=True, desc="4-D images, in order")
+    bval_files = InputMultiObject(File(exists=True), mandatory=True, desc="FSL b-values")
+    bvec_files = InputMultiObject(File(exists=True), mandatory=True, desc="FSL directions")
+    b0_threshold = traits.Float(mandatory=True, desc="largest b-value that counts as b=0")
+
+
+class _MergeRunsOutputSpec(TraitedSpec):
+    dwi_file = File(desc="all volumes, 32-bit")
+    gradients_file = File(desc="MRtrix3 table, scanner RAS+ axes")
+
+
+class MergeRuns(SimpleInterface):
+    """Check the runs and their gradient tables and join them."""
+
+    input_spec = _MergeRunsInputSpec
+    output_spec = _MergeRunsOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        spec, data, tables, affine = self.inputs, [], [], None
+        for dwi, bval, bvec in zip(spec.dwi_files, spec.bval_files, spec.bvec_files, strict=True):
+            image = load_dwi(Path(dwi))
+            affine = image.affine if affine is None else affine
+            table = read_fsl_gradients(Path(bval), Path(bvec), image.affine)
+            check_gradients(
+                table,
+                n_volume=image.shape[3],
+                b0_threshold=spec.b0_threshold,
+                source=Path(dwi).name,
+            )
+            data.append(np.asarray(image.dataobj))
+            tables.append(table)
+        merged = data[0] if len(data) == 1 else np.concatenate(data, axis=3)
+        out = Path(runtime.cwd)
+        self._results["dwi_file"] = write_array(merged, spec.dwi_files[0], out / "dwi.nii")
+        write_mrtrix_gradients(concatenate_gradients(tables), out / "dwi.b")
+        self._results["gradients_file"] = str(out / "dwi.b")
+        return runtime
+
+
+class _DenoiseInputSpec(BaseInterfaceInputSpec):
+    dwi_file = File(exists=True, mandatory=True, desc="4-D image")
+    n_threads = traits.Int(1, usedefault=True, nohash=True, desc="threads")
+
+
+class _DenoiseOutputSpec(TraitedSpec):
+    dwi_file = File(desc="denoised series")
+    sigma_file = File(desc="standard deviation of the noise")
+
+
+class DenoiseDwi(SimpleInterface):
+    """Remove thermal noise by MP-PCA."""
+
+    input_spec = _DenoiseInputSpec
+    output_spec = _DenoiseOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        source = self.inputs.dwi_file
+        denoised, sigma = denoise_mppca(read_array(source), n_threads=self.inputs.n_threads)
+        out = Path(runtime.cwd)
+        self._results["dwi_file"] = write_array(denoised, source, out / "dwi.nii")
+        self._results["sigma_file"] = write_array(sigma, source, out / "sigma.nii.gz")
+        return runtime
+
+
+class _MaskInputSpec(SeriesInputSpec):
+    method = traits.Enum("median-otsu", "none", mandatory=True, desc="how the brain is found")
+
+
+class _MaskOutputSpec(TraitedSpec):
+    mask_file = File(desc="brain mask")
+
+
+class EstimateMask(SimpleInterface):
+    """Find the brain, or every voxel with signal."""
+
+    input_spec = _MaskInputSpec
+    output_spec = _MaskOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        source = self.inputs.dwi_file
+        dwi, _, shells = load_series(self.inputs)
+        if self.inputs.method == "none":
+            mask = dwi[..., shells.volumes(0)].mean(axis=3) > 0
+        else:
+            x_mm, y_mm, z_mm = (float(mm) for mm in voxel_sizes(read_affine(source)))
+            mask = estimate_brain_mask(dwi, shells, (x_mm, y_mm, z_mm))
+        check_mask(mask, dwi.shape[:3], source=f"--mask-method {self.inputs.method}")
+        self._results["mask_file"] = write_array(mask, source, Path(runtime.cwd) / "mask.nii.gz")
+        return runtime

@@ -1,0 +1,74 @@
+"""Programs that a node starts: their output in the log, their end tied to ours."""
+
+import ctypes
+import logging
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from shd_bids.errors import DeviceError, ShdBidsError
+
+LOGGER = logging.getLogger(__name__)
+_PR_SET_PDEATHSIG = 1
+_KEPT_LINES = 40
+
+
+def run_program(command: list[str], cwd: Path) -> None:
+    """Run a program, pass its output to the log line by line, and end with it.
+
+    Parameters
+    ----------
+    command
+        Program and arguments.
+    cwd
+        Where it runs.
+
+    Raises
+    ------
+    ShdBidsError
+        With the program's last word on standard error, when it fails.
+    """
+    child = subprocess.Popen(
+        command,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        preexec_fn=die_with_parent,
+    )
+    complaints: list[str] = []
+
+    def listen() -> None:
+        for line in child.stderr or ():
+            complaints.append(line.rstrip())
+            LOGGER.debug("%s", complaints[-1])
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    for line in child.stdout or ():
+        if line.strip():
+            LOGGER.info("%s", line.rstrip())
+    code = child.wait()
+    listener.join()
+    if code == 0:
+        return
+    if code < 0:
+        raise DeviceError(
+            f"The fit was killed by {signal.Signals(-code).name}. Most often memory ran out: give "
+            "more memory, or a smaller --shd-preset; the same command goes on from the last "
+            "checkpoint."
+        )
+    for line in complaints[-_KEPT_LINES:]:
+        LOGGER.error("%s", line)
+    said = [line for line in complaints if line.strip()]
+    raise ShdBidsError(said[-1] if said else f"The fit ended with exit code {code}.")
+
+
+def die_with_parent() -> None:
+    """Have this process killed when its parent dies, so that nothing goes on writing (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

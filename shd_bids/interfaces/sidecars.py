@@ -1,0 +1,187 @@
+"""The nodes that write what stands beside the data: which settings and responses made a file."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from shd_bids import __version__
+from shd_bids.bids.sidecars import (
+    fodf_sidecar,
+    generic_sidecar,
+    model_sidecar,
+    response_sidecar,
+    tractogram_sidecar,
+)
+from shd_bids.response.io import Response, read_response
+
+from .series import load_gradients
+
+_MAPS = {
+    "peaks": ("Fibre directions, three components per peak, scaled by its amplitude.", "1"),
+    "rmse": ("Root mean squared residual over the b=0 signal of the WM response.", "1"),
+    "afd": ("Total apparent fibre density: integral of the fODF.", "1"),
+    "nufo": ("Number of fibre orientations.", "1"),
+    "gfa": ("Generalised fractional anisotropy of the fODF.", "1"),
+    "dec": ("Directionally encoded colour of the fODF: red, green, blue.", "1"),
+}
+_ENCODINGS = {
+    "peaks": {"EncodingAxis": 3, "Reference": "xyz", "Type": "3vector"},
+    "dec": {"EncodingAxis": 3, "Reference": "xyz", "Type": "dec"},
+}
+
+
+class _GradientsInputSpec(BaseInterfaceInputSpec):
+    gradients_file = File(exists=True, mandatory=True, desc="MRtrix3 table")
+    b0_threshold = traits.Float(mandatory=True, desc="largest b-value that counts as b=0")
+    shell_tolerance = traits.Float(mandatory=True, desc="b-values this close are one shell")
+    response_files = traits.Dict(
+        traits.Str, File(exists=True), mandatory=True, desc="MRtrix3 text by tissue"
+    )
+    sources = traits.List(traits.Str, mandatory=True, desc="BIDS URIs")
+
+
+class _DescribeResponseInputSpec(_GradientsInputSpec):
+    method = traits.Str(mandatory=True, desc="how the responses came about")
+    voxel_counts = traits.Dict(traits.Str, traits.Int, desc="voxels averaged by tissue")
+
+
+class _SidecarsOutputSpec(TraitedSpec):
+    sidecars = traits.Dict(traits.Str, traits.Dict, desc="JSON content by key")
+
+
+class DescribeResponse(SimpleInterface):
+    """Describe the response of each tissue."""
+
+    input_spec = _DescribeResponseInputSpec
+    output_spec = _SidecarsOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        counts = self.inputs.voxel_counts or {}
+        self._results["sidecars"] = {
+            tissue: response_sidecar(
+                tissue=tissue,
+                method=self.inputs.method,
+                bvals=response.bvals.tolist(),
+                coefficients=response.coefficients.tolist(),
+                sources=self.inputs.sources,
+                version=__version__,
+                n_voxel=counts.get(tissue),
+            )
+            for tissue, response in _responses(self.inputs).items()
+        }
+        return runtime
+
+
+class _DescribeModelInputSpec(_GradientsInputSpec):
+    model = traits.Str(mandatory=True, desc="as in file names")
+    fod_files = traits.Dict(traits.Str, File(exists=True), mandatory=True, desc="by tissue")
+    summary_file = File(exists=True, mandatory=True, desc="what was done, JSON")
+    fod_sources = traits.List(traits.Str, mandatory=True, desc="BIDS URIs of the WM harmonics")
+
+
+class _DescribeModelOutputSpec(TraitedSpec):
+    fod_sidecars = traits.Dict(traits.Str, traits.Dict, desc="by tissue")
+    fraction_sidecars = traits.Dict(traits.Str, traits.Dict, desc="by tissue")
+    map_sidecars = traits.Dict(traits.Str, traits.Dict, desc="by parameter")
+    weights_sidecars = traits.Dict(traits.Str, traits.Dict, desc="of the network weights")
+
+
+class DescribeModel(SimpleInterface):
+    """Describe all images of one model, and its weights."""
+
+    input_spec = _DescribeModelInputSpec
+    output_spec = _DescribeModelOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        spec = self.inputs
+        settings = json.loads(Path(spec.summary_file).read_text(encoding="utf-8"))
+        seed, lmax = settings.get("random_seed"), int(settings["lmax"])
+        responses = _responses(spec)
+        said: dict[str, Any] = {"version": __version__, "settings": settings, "random_seed": seed}
+        self._results["fod_sidecars"] = {
+            tissue: fodf_sidecar(
+                model=spec.model,
+                tissue=tissue,
+                lmax=lmax if tissue == "WM" else 0,
+                response_bvals=responses[tissue].bvals.tolist(),
+                response_coefficients=responses[tissue].coefficients.tolist(),
+                sources=spec.sources,
+                **said,
+            )
+            for tissue in spec.fod_files
+        }
+        describe: Callable[..., dict[str, Any]] = partial(
+            generic_sidecar, sources=spec.fod_sources, **said
+        )
+        self._results["fraction_sidecars"] = {
+            tissue: describe(description=f"Volume fraction of {tissue}, 0 to 1.", units="1")
+            for tissue in ("WM", "GM", "CSF")
+        }
+        self._results["map_sidecars"] = {
+            name: describe(description=description, units=units)
+            | ({"OrientationEncoding": _ENCODINGS[name]} if name in _ENCODINGS else {})
+            for name, (description, units) in _MAPS.items()
+        }
+        self._results["weights_sidecars"] = {
+            "weights": model_sidecar(
+                model=spec.model,
+                lmax=lmax,
+                tissues=list(spec.response_files),
+                shell_bvals=next(iter(responses.values())).bvals.tolist(),
+                sources=spec.sources,
+                **said,
+            )
+        }
+        return runtime
+
+
+class _DescribeTractogramInputSpec(BaseInterfaceInputSpec):
+    n_streamlines = traits.Int(mandatory=True, desc="streamlines in the file")
+    settings = traits.Dict(mandatory=True, desc="settings of the tracking")
+    random_seed = traits.Int(mandatory=True, desc="seed")
+    sources = traits.List(traits.Str, mandatory=True, desc="BIDS URIs")
+
+
+class DescribeTractogram(SimpleInterface):
+    """Describe the tractogram and its density map."""
+
+    input_spec = _DescribeTractogramInputSpec
+    output_spec = _SidecarsOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        spec = self.inputs
+        self._results["sidecars"] = {
+            "tractogram": tractogram_sidecar(
+                method="probabilistic",
+                n_streamlines=spec.n_streamlines,
+                sources=spec.sources,
+                version=__version__,
+                settings=dict(spec.settings),
+                random_seed=spec.random_seed,
+            ),
+            "tdi": generic_sidecar(
+                description="Number of streamlines that pass through each voxel.",
+                sources=spec.sources,
+                version=__version__,
+                units="1",
+            ),
+        }
+        return runtime
+
+
+def _responses(inputs: Any) -> dict[str, Response]:
+    _, shells = load_gradients(inputs)
+    return {
+        tissue: read_response(Path(file), tissue, shells.bvals)
+        for tissue, file in inputs.response_files.items()
+    }

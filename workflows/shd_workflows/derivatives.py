@@ -1,0 +1,334 @@
+"""The graphs that put results under their final names, each with its sidecar.
+
+Only here are names of outputs decided. The names of all files are known before anything runs, so
+that every sidecar can say what its file was made from.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nipype import Node
+from nipype.interfaces.utility import IdentityInterface
+from niworkflows.engine.workflows import LiterateWorkflow
+
+from shd_bids import __version__
+from shd_bids.bids.names import derivative_path
+from shd_bids.bids.series import DwiSeries
+from shd_bids.bids.sidecars import bids_uri, generic_sidecar
+from shd_bids.config import TISSUES, DeconvConfig, PreprocConfig, TrackingConfig
+from shd_bids.dwi.confounds import DESCRIPTIONS
+from shd_bids.interfaces.derivatives import SaveDerivatives
+from shd_bids.interfaces.sidecars import DescribeModel, DescribeResponse, DescribeTractogram
+
+SPACE = "orig"
+MAPS = ("peaks", "rmse", "afd", "nufo", "gfa", "dec")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the outputs of one series go and what they are called."""
+
+    series: DwiSeries
+    bids_dir: Path
+    output_dir: Path
+
+    def path(self, suffix: str, extension: str, **extra: str) -> str:
+        """Give a path relative to the output dataset."""
+        return derivative_path(
+            self.series.entities, suffix=suffix, extension=extension, **extra
+        ).as_posix()
+
+    @property
+    def dwi_path(self) -> str:
+        """Path of the preprocessed series."""
+        return self.path("dwi", ".nii.gz", space=SPACE, desc="preproc")
+
+    @property
+    def mask_path(self) -> str:
+        """Path of the brain mask."""
+        return self.path("mask", ".nii.gz", space=SPACE, desc="brain")
+
+    def response_path(self, tissue: str) -> str:
+        """Path of a response."""
+        return self.path("dwimap", ".txt", space=SPACE, param="response", label=tissue)
+
+    def model_path(self, model: str, param: str, extension: str = ".nii.gz", **extra: str) -> str:
+        """Path of an image of one model."""
+        return self.path(
+            "dwimap", extension, space=SPACE, model=model_label(model), param=param, **extra
+        )
+
+    @property
+    def raw_uris(self) -> list[str]:
+        """BIDS URIs of the input images."""
+        return [
+            bids_uri(run.dwi_file, input_dir=self.bids_dir, output_dir=self.output_dir)
+            for run in self.series.runs
+        ]
+
+    @property
+    def shared_metadata(self) -> dict[str, Any]:
+        """Metadata that all runs of the input have in common."""
+        first, *others = [run.metadata for run in self.series.runs]
+        return {
+            key: value
+            for key, value in sorted(first.items())
+            if all(key in other and other[key] == value for other in others)
+        }
+
+    def sink(self, name: str, paths: Mapping[str, str], sidecars: Any = None) -> Node:
+        """Make the node that saves some files."""
+        node = Node(
+            SaveDerivatives(paths=dict(paths), output_dir=str(self.output_dir)),
+            name=name,
+            mem_gb=0.1,
+        )
+        if sidecars is not None:
+            node.inputs.sidecars = sidecars
+        return node
+
+
+def model_label(model: str) -> str:
+    """Give a model's label in file names: letters and digits only."""
+    return model.replace("-", "")
+
+
+def own_uris(*paths: str) -> list[str]:
+    """Give the BIDS URIs of files of the output dataset."""
+    return [f"bids::{path}" for path in paths]
+
+
+def init_preproc_derivatives_wf(
+    *, target: Target, preproc: PreprocConfig, name: str = "preproc_derivatives_wf"
+) -> LiterateWorkflow:
+    """Save the preprocessed series.
+
+    Inputs
+    ------
+    export_files
+        Series and FSL gradients by kind.
+    mask_file, qc_file, confounds_file
+        What preprocessing found.
+    """
+    workflow = LiterateWorkflow(name=name)
+    fields = {
+        "mask_file": "mask",
+        "qc_file": "qc",
+        "confounds_file": "confounds",
+    }
+    inputnode = Node(IdentityInterface(["export_files", *fields]), name="inputnode")
+    said: dict[str, Any] = {
+        "version": __version__,
+        "settings": {
+            "DenoiseMethod": preproc.denoise_method,
+            "MaskMethod": preproc.mask_method,
+            "B0Threshold": preproc.b0_threshold,
+            "ShellTolerance": preproc.shell_tolerance,
+        },
+    }
+    stem, _ = target.dwi_path.split(".", 1)
+    ds_dwi = target.sink(
+        "ds_dwi",
+        {"dwi": target.dwi_path, "bval": f"{stem}.bval", "bvec": f"{stem}.bvec"},
+        {
+            "dwi": target.shared_metadata
+            | {"SkullStripped": False}
+            | generic_sidecar(
+                description="Preprocessed diffusion series, on the grid of the input.",
+                sources=target.raw_uris,
+                units="scanner units",
+                **said,
+            )
+        },
+    )
+    ds_mask = target.sink(
+        "ds_mask",
+        {"mask": target.mask_path},
+        {
+            "mask": {"Type": "Brain"}
+            | generic_sidecar(description="Brain mask.", sources=own_uris(target.dwi_path), **said)
+        },
+    )
+    tables = own_uris(target.dwi_path, target.mask_path)
+    ds_qc = target.sink(
+        "ds_qc",
+        {"qc": target.path("qc", ".tsv", desc="image")},
+        {
+            "qc": generic_sidecar(
+                description="Measures of the series; names as in QSIPrep where it has one.",
+                sources=target.raw_uris + tables,
+                **said,
+            )
+        },
+    )
+    ds_confounds = target.sink(
+        "ds_confounds",
+        {"confounds": target.path("timeseries", ".tsv", desc="confounds")},
+        {
+            "confounds": {key: {"Description": text} for key, text in DESCRIPTIONS.items()}
+            | {"Sources": target.raw_uris + tables}
+        },
+    )
+    workflow.connect([
+        (inputnode, ds_dwi, [("export_files", "in_files")]),
+        (inputnode, ds_mask, [(("mask_file", _under, "mask"), "in_files")]),
+        (inputnode, ds_qc, [(("qc_file", _under, "qc"), "in_files")]),
+        (inputnode, ds_confounds, [(("confounds_file", _under, "confounds"), "in_files")]),
+    ])  # fmt: skip
+    return workflow
+
+
+def init_response_derivatives_wf(
+    *, target: Target, preproc: PreprocConfig, name: str = "response_derivatives_wf"
+) -> LiterateWorkflow:
+    """Save the responses.
+
+    Inputs
+    ------
+    response_files, method, voxel_counts, gradients_file
+        What the response stage gave.
+    """
+    workflow = LiterateWorkflow(name=name)
+    fields = ["response_files", "method", "voxel_counts", "gradients_file"]
+    inputnode = Node(IdentityInterface(fields), name="inputnode")
+    describe_response = Node(
+        DescribeResponse(
+            b0_threshold=preproc.b0_threshold,
+            shell_tolerance=preproc.shell_tolerance,
+            sources=own_uris(target.dwi_path, target.mask_path),
+        ),
+        name="describe_response",
+    )
+    ds_response = target.sink(
+        "ds_response", {tissue: target.response_path(tissue) for tissue in TISSUES}
+    )
+    workflow.connect([
+        (inputnode, describe_response, [(field, field) for field in fields]),
+        (inputnode, ds_response, [("response_files", "in_files")]),
+        (describe_response, ds_response, [("sidecars", "sidecars")]),
+    ])  # fmt: skip
+    return workflow
+
+
+def init_model_derivatives_wf(
+    *, target: Target, model: str, preproc: PreprocConfig, with_weights: bool,
+    name: str = "model_derivatives_wf",
+) -> LiterateWorkflow:  # fmt: skip
+    """Save the fibre orientations of one model, its maps and its weights.
+
+    Inputs
+    ------
+    fod_files, fraction_files, map_files, weights_file, summary_file
+        What the fit gave.
+    response_files, gradients_file
+        What it was given.
+    """
+    workflow = LiterateWorkflow(name=name)
+    described = ["fod_files", "summary_file", "response_files", "gradients_file"]
+    inputnode = Node(
+        IdentityInterface([*described, "fraction_files", "map_files", "weights_file"]),
+        name="inputnode",
+    )
+    describe_model = Node(
+        DescribeModel(
+            model=model_label(model),
+            b0_threshold=preproc.b0_threshold,
+            shell_tolerance=preproc.shell_tolerance,
+            sources=own_uris(
+                target.dwi_path, target.mask_path, *map(target.response_path, ("WM",))
+            ),
+            fod_sources=own_uris(target.model_path(model, "fod", label="WM")),
+        ),
+        name="describe_model",
+    )
+    ds_fod = target.sink("ds_fod", {t: target.model_path(model, "fod", label=t) for t in TISSUES})
+    ds_fractions = target.sink(
+        "ds_fractions", {t: target.model_path(model, "fraction", label=t) for t in TISSUES}
+    )
+    ds_maps = target.sink("ds_maps", {p: target.model_path(model, p) for p in MAPS})
+    workflow.connect([
+        (inputnode, describe_model, [(field, field) for field in described]),
+        (inputnode, ds_fod, [("fod_files", "in_files")]),
+        (describe_model, ds_fod, [("fod_sidecars", "sidecars")]),
+        (inputnode, ds_fractions, [("fraction_files", "in_files")]),
+        (describe_model, ds_fractions, [("fraction_sidecars", "sidecars")]),
+        (inputnode, ds_maps, [("map_files", "in_files")]),
+        (describe_model, ds_maps, [("map_sidecars", "sidecars")]),
+    ])  # fmt: skip
+    if with_weights:
+        ds_weights = target.sink(
+            "ds_weights",
+            {
+                "weights": target.path(
+                    "model",
+                    ".safetensors",
+                    space=SPACE,
+                    model=model_label(model),
+                    desc="weights",
+                )
+            },
+        )
+        workflow.connect([
+            (inputnode, ds_weights, [(("weights_file", _under, "weights"), "in_files")]),
+            (describe_model, ds_weights, [("weights_sidecars", "sidecars")]),
+        ])  # fmt: skip
+    return workflow
+
+
+def init_tractogram_derivatives_wf(
+    *, target: Target, model: str, tracking: TrackingConfig, deconv: DeconvConfig,
+    name: str = "tractogram_derivatives_wf",
+) -> LiterateWorkflow:  # fmt: skip
+    """Save the tractogram and its density map.
+
+    Inputs
+    ------
+    track_files
+        Tractogram and density map by kind.
+    n_streamlines
+        Number of streamlines in it.
+    """
+    workflow = LiterateWorkflow(name=name)
+    inputnode = Node(IdentityInterface(["track_files", "n_streamlines"]), name="inputnode")
+    settings = {
+        "RequestedStreamlines": tracking.n_streamlines,
+        "MaxAngleDegrees": tracking.max_angle_deg,
+    }
+    if tracking.step_mm is not None:
+        settings["StepMillimetres"] = tracking.step_mm
+    describe_tractogram = Node(
+        DescribeTractogram(
+            settings=settings,
+            random_seed=deconv.random_seed,
+            sources=own_uris(
+                target.model_path(model, "fod", label="WM"),
+                target.model_path(model, "fraction", label="WM"),
+            ),
+        ),
+        name="describe_tractogram",
+    )
+    ds_tractogram = target.sink(
+        "ds_tractogram",
+        {
+            "tractogram": target.path(
+                "tractogram",
+                ".tck",
+                space=SPACE,
+                model=model_label(model),
+                track="probabilistic",
+            ),
+            "tdi": target.model_path(model, "tdi"),
+        },
+    )
+    workflow.connect([
+        (inputnode, describe_tractogram, [("n_streamlines", "n_streamlines")]),
+        (inputnode, ds_tractogram, [("track_files", "in_files")]),
+        (describe_tractogram, ds_tractogram, [("sidecars", "sidecars")]),
+    ])  # fmt: skip
+    return workflow
+
+
+def _under(value: str, key: str) -> dict:
+    return {key: value}

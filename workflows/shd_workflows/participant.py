@@ -1,0 +1,179 @@
+"""The graph of one participant: its series side by side, each from raw images to streamlines."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from niworkflows.engine.workflows import LiterateWorkflow
+
+from shd_bids.config import LEVELS, SHD_MODELS, RunConfig
+
+from .deconvolution import init_deconvolution_wf
+from .derivatives import (
+    Target,
+    init_model_derivatives_wf,
+    init_preproc_derivatives_wf,
+    init_response_derivatives_wf,
+    init_tractogram_derivatives_wf,
+    model_label,
+)
+from .plan import SeriesPlan
+from .preproc import init_preproc_wf
+from .response import init_response_wf
+from .tractography import init_tractography_wf
+
+_SERIES = ["dwi_file", "gradients_file", "mask_file"]
+
+
+def participant_wf_name(label: str) -> str:
+    """Give the name of a participant's graph, which its log and crash files are found by."""
+    return f"sub_{label.replace('+', '')}_wf"
+
+
+def init_participant_wf(
+    *, label: str, plans: Sequence[SeriesPlan], config: RunConfig
+) -> LiterateWorkflow:
+    """Build the graph of one participant.
+
+    Parameters
+    ----------
+    label
+        Participant, without ``sub-``.
+    plans
+        Its series.
+    config
+        Settings of the run, resources resolved.
+
+    Inputs
+    ------
+    None
+        The files of the input are known when the graph is built.
+
+    Outputs
+    -------
+    None
+        All results end in sinks.
+    """
+    workflow = LiterateWorkflow(name=participant_wf_name(label))
+    for plan in plans:
+        workflow.add_nodes([init_series_wf(plan=plan, config=config, name=plan.name)])
+    return workflow
+
+
+def init_series_wf(*, plan: SeriesPlan, config: RunConfig, name: str) -> LiterateWorkflow:
+    """Build the graph of one series, as far as `--level` says.
+
+    Parameters
+    ----------
+    plan
+        The series and the models to fit.
+    config
+        Settings of the run, resources resolved.
+    name
+        Name of the workflow.
+
+    Inputs
+    ------
+    None
+        The files of the input are known when the graph is built.
+
+    Outputs
+    -------
+    None
+        All results end in sinks.
+    """
+    workflow = LiterateWorkflow(name=name)
+    execution, runs = config.execution, plan.series.runs
+    target = Target(plan.series, execution.bids_dir, execution.output_dir)
+    n_threads = config.resources.omp_nthreads or 1
+    size_gb = plan.size_gb()
+    level = LEVELS.index(execution.level)
+
+    preproc_wf = init_preproc_wf(
+        preproc=config.preproc, n_run=len(runs), size_gb=size_gb, n_threads=n_threads
+    )
+    preproc_wf.get_node("inputnode").inputs.trait_set(
+        dwi_files=[str(run.dwi_file) for run in runs],
+        bval_files=[str(run.bval_file) for run in runs],
+        bvec_files=[str(run.bvec_file) for run in runs],
+    )
+    save_preproc_wf = init_preproc_derivatives_wf(target=target, preproc=config.preproc)
+    _connect(
+        workflow,
+        preproc_wf,
+        save_preproc_wf,
+        ["export_files", "mask_file", "qc_file", "confounds_file"],
+    )
+    if level < LEVELS.index("response"):
+        return workflow
+
+    response_wf = init_response_wf(
+        response=config.response, preproc=config.preproc, lmax=config.deconv.lmax, size_gb=size_gb
+    )
+    save_response_wf = init_response_derivatives_wf(target=target, preproc=config.preproc)
+    _connect(workflow, preproc_wf, response_wf, _SERIES)
+    _connect(workflow, preproc_wf, save_response_wf, ["gradients_file"])
+    _connect(workflow, response_wf, save_response_wf, ["response_files", "method", "voxel_counts"])
+    if level < LEVELS.index("fod"):
+        return workflow
+
+    n_coefficient = (config.deconv.lmax + 1) * (config.deconv.lmax + 2) // 2
+    coefficients_gb = plan.size_gb(n_coefficient)
+    for model in plan.models:
+        label = model_label(model)
+        fit_wf = init_deconvolution_wf(
+            model=model,
+            deconv=config.deconv,
+            preproc=config.preproc,
+            size_gb=size_gb,
+            coefficients_gb=coefficients_gb,
+            n_threads=n_threads,
+            checkpoint_dir=_checkpoint_dir(execution.work_dir, plan, label),
+            name=f"{label}_wf",
+        )
+        save_fit_wf = init_model_derivatives_wf(
+            target=target,
+            model=model,
+            preproc=config.preproc,
+            with_weights=model in SHD_MODELS,
+            name=f"{label}_derivatives_wf",
+        )
+        _connect(workflow, preproc_wf, fit_wf, _SERIES)
+        _connect(workflow, response_wf, fit_wf, ["response_files"])
+        _connect(workflow, preproc_wf, save_fit_wf, ["gradients_file"])
+        _connect(workflow, response_wf, save_fit_wf, ["response_files"])
+        saved = ["fod_files", "fraction_files", "map_files", "summary_file"]
+        saved += ["weights_file"] if model in SHD_MODELS else []
+        _connect(workflow, fit_wf, save_fit_wf, saved)
+    if level < LEVELS.index("full") or config.tracking.skip_tractography:
+        return workflow
+
+    tracked = plan.models[0]
+    tractography_wf = init_tractography_wf(
+        tracking=config.tracking,
+        random_seed=config.deconv.random_seed,
+        coefficients_gb=coefficients_gb,
+        n_threads=n_threads,
+    )
+    save_tracts_wf = init_tractogram_derivatives_wf(
+        target=target, model=tracked, tracking=config.tracking, deconv=config.deconv
+    )
+    fit_wf = workflow.get_node(f"{model_label(tracked)}_wf")
+    _connect(workflow, preproc_wf, tractography_wf, ["mask_file"])
+    _connect(workflow, fit_wf, tractography_wf, ["fod_files", "fraction_files"])
+    _connect(workflow, tractography_wf, save_tracts_wf, ["track_files", "n_streamlines"])
+    return workflow
+
+
+def _connect(
+    workflow: LiterateWorkflow,
+    giver: LiterateWorkflow,
+    taker: LiterateWorkflow,
+    fields: Sequence[str],
+) -> None:
+    """Connect fields of the same name."""
+    links = [(f"outputnode.{field}", f"inputnode.{field}") for field in fields]
+    workflow.connect([(giver, taker, links)])
+
+
+def _checkpoint_dir(work_dir: Path, plan: SeriesPlan, label: str) -> Path:
+    return work_dir / "checkpoints" / plan.series.source_stem / label

@@ -1,0 +1,217 @@
+"""Run the graph over all participants, and say for each how it ended."""
+
+import logging
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from time import monotonic
+
+from nipype import config as nipype_config
+from niworkflows.engine.workflows import LiterateWorkflow
+
+from shd_bids import __version__
+from shd_bids.bids.dataset import (
+    open_layout,
+    read_dataset_description,
+    read_filter_file,
+    select_participants,
+)
+from shd_bids.bids.description import dataset_description, write_dataset_files
+from shd_bids.bids.series import collect_series
+from shd_bids.config import RunConfig, write_config_file
+from shd_bids.errors import ShdBidsError
+
+from .logs import set_up_logging
+from .participant import init_participant_wf, participant_wf_name
+from .plan import SeriesPlan, plan_series
+from .plugin import ResilientPlugin, TaskSettings
+from .workdir import hold_participants, prepare_work_dir
+
+LOGGER = logging.getLogger(__name__)
+
+
+@dataclass
+class Outcome:
+    """How it went with one participant."""
+
+    label: str
+    log_dir: Path
+    plans: list[SeriesPlan] = field(default_factory=list)
+    finished: bool = False
+    messages: list[str] = field(default_factory=list)
+
+    @property
+    def crash_files(self) -> list[Path]:
+        """Crash files of this run."""
+        return sorted(self.log_dir.glob("crash-*"))
+
+
+def run_participants(
+    config: RunConfig, *, resources_text: str, gpus: Sequence[str] = ()
+) -> list[Outcome]:
+    """Run every participant as far as it can be run.
+
+    Parameters
+    ----------
+    config
+        Settings with resources and device resolved.
+    resources_text
+        What was chosen for resources, in a sentence.
+    gpus
+        Ids of the cards to use, as CUDA_VISIBLE_DEVICES takes them.
+
+    Returns
+    -------
+    list of Outcome
+        One per participant.
+
+    Raises
+    ------
+    ShdBidsError
+        When nothing can be run at all.
+    """
+    execution = config.execution
+    verbosity = 2 if execution.debug else execution.verbosity
+    run_id = f"{datetime.now():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
+    set_up_logging(verbosity=verbosity, log_files={})
+    labels = select_participants(execution.bids_dir, execution.participant_labels)
+    prepare_work_dir(execution.work_dir, bids_dir=execution.bids_dir, clean=execution.clean_workdir)
+    outcomes = [
+        Outcome(label, execution.output_dir / f"sub-{label}" / "log" / run_id) for label in labels
+    ]
+    with hold_participants(execution.work_dir, labels):
+        _write_dataset(config)
+        log_files = {
+            participant_wf_name(outcome.label): outcome.log_dir / "shd-bids.log"
+            for outcome in outcomes
+        }
+        for outcome in outcomes:
+            outcome.log_dir.mkdir(parents=True, exist_ok=True)
+            write_config_file(config, outcome.log_dir / "shd-bids.toml")
+        set_up_logging(verbosity=verbosity, log_files=log_files)
+        LOGGER.info("shd-bids %s. %s", __version__, resources_text)
+        _plan(config, outcomes)
+        workflow = build_workflow(config, outcomes)
+        settings = TaskSettings(log_files=log_files, verbosity=verbosity, gpus=tuple(gpus))
+        plugin = ResilientPlugin(
+            n_procs=config.resources.nprocs or 1,
+            memory_gb=config.resources.mem or 8.0,
+            settings=settings,
+        )
+        _execute(workflow, plugin, config)
+        _judge(outcomes, plugin)
+    return outcomes
+
+
+def build_workflow(config: RunConfig, outcomes: Sequence[Outcome]) -> LiterateWorkflow:
+    """Build the graph of all participants that have a plan.
+
+    Parameters
+    ----------
+    config
+        Settings with resources and device resolved.
+    outcomes
+        Participants with their plans and log folders.
+
+    Returns
+    -------
+    LiterateWorkflow
+        Each node writes its crash file to its participant's log folder.
+    """
+    workflow = LiterateWorkflow(name="shd_bids_wf", base_dir=str(config.execution.work_dir))
+    for outcome in outcomes:
+        if not outcome.plans or outcome.messages:
+            continue
+        participant_wf = init_participant_wf(
+            label=outcome.label, plans=outcome.plans, config=config
+        )
+        for node in participant_wf._get_all_nodes():
+            node.config = {"execution": {"crashdump_dir": str(outcome.log_dir)}}
+        workflow.add_nodes([participant_wf])
+    return workflow
+
+
+def _write_dataset(config: RunConfig) -> None:
+    execution = config.execution
+    description = dataset_description(
+        version=__version__,
+        input_dir=execution.bids_dir,
+        input_description=read_dataset_description(execution.bids_dir),
+    )
+    write_dataset_files(execution.output_dir, description)
+
+
+def _plan(config: RunConfig, outcomes: Sequence[Outcome]) -> None:
+    """Find the series of every participant; one that has none, or a bad one, stops here."""
+    execution = config.execution
+    filters = read_filter_file(execution.bids_filter_file) if execution.bids_filter_file else {}
+    layout = open_layout(
+        execution.bids_dir,
+        participant_labels=[outcome.label for outcome in outcomes],
+        session_labels=execution.session_labels,
+        database_dir=execution.bids_database_dir,
+    )
+    for outcome in outcomes:
+        try:
+            found = collect_series(
+                layout,
+                outcome.label,
+                session_labels=execution.session_labels,
+                filters=filters,
+            )
+            outcome.plans = [plan_series(series, config) for series in found]
+        except ShdBidsError as error:
+            outcome.messages.append(str(error))
+            LOGGER.error("sub-%s stops: %s", outcome.label, error, exc_info=config.execution.debug)
+        for plan in outcome.plans:
+            shells = ", ".join(f"{bval:g}" for bval in plan.shell_bvals)
+            LOGGER.info(
+                "%s: %d run(s), %s voxels, %d volumes, shells b = %s; models %s.",
+                plan.series.source_stem,
+                len(plan.series.runs),
+                " x ".join(str(n) for n in plan.shape[:3]),
+                plan.shape[3],
+                shells,
+                ", ".join(plan.models),
+            )
+
+
+def _execute(workflow: LiterateWorkflow, plugin: ResilientPlugin, config: RunConfig) -> None:
+    nipype_config.update_config(
+        {
+            "execution": {
+                "crashfile_format": "txt",
+                "check_version": "false",
+                "hash_method": "timestamp",
+                "poll_sleep_duration": "0.05",
+                "remove_unnecessary_outputs": "false",
+                "stop_on_first_crash": str(config.execution.stop_on_first_crash).lower(),
+            }
+        }
+    )
+    if not workflow.list_node_names():
+        return
+    started = monotonic()
+    try:
+        workflow.run(plugin=plugin)
+    except RuntimeError as error:  # how nipype says that nodes failed; the plugin knows which
+        LOGGER.debug("%s", error)
+    finally:
+        plugin.stop()
+    LOGGER.info("The graph ended after %.0f s.", monotonic() - started)
+
+
+def _judge(outcomes: Sequence[Outcome], plugin: ResilientPlugin) -> None:
+    """Tell who finished: those of whom every node did."""
+    for outcome in outcomes:
+        own = re.compile(rf"\b{participant_wf_name(outcome.label)}\b")
+        outcome.messages += [
+            failure.message for failure in plugin.failures if own.search(failure.node_name)
+        ]
+        missing = [name for name in plugin.unfinished if own.search(name)]
+        if missing and not outcome.messages:
+            outcome.messages.append(f"{len(missing)} steps were not run.")
+        outcome.finished = bool(outcome.plans) and not missing and not outcome.messages

@@ -1,0 +1,91 @@
+"""The work directory: whose it is, emptied when asked, and held by one run per participant."""
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from shd_bids import __version__
+from shd_bids.bids.files import write_json
+from shd_bids.errors import OutputError, WorkDirError
+
+LOGGER = logging.getLogger(__name__)
+STAMP_NAME = "shd-bids-work.json"
+
+
+def prepare_work_dir(work_dir: Path, *, bids_dir: Path, clean: bool) -> None:
+    """Make the work directory, or make sure that the one there can be resumed.
+
+    Parameters
+    ----------
+    work_dir
+        Folder of the intermediate results.
+    bids_dir
+        Dataset they are made from.
+    clean
+        Empty it first.
+
+    Raises
+    ------
+    WorkDirError
+        When it was made by another version or from another dataset, or is to be emptied and was
+        not made by shd-bids.
+    OutputError
+        When it cannot be written.
+    """
+    stamp_file = work_dir / STAMP_NAME
+    wanted = {"version": __version__, "bids_dir": str(bids_dir.resolve())}
+    if clean and work_dir.is_dir() and any(work_dir.iterdir()):
+        if not stamp_file.is_file():
+            raise WorkDirError(
+                f"--clean-workdir would empty {work_dir}, which shd-bids did not make (it lacks "
+                f"{STAMP_NAME}). Empty it yourself, or give another --work-dir."
+            )
+        LOGGER.info("Emptying the work directory %s.", work_dir)
+        for entry in work_dir.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"The work directory {work_dir} cannot be made: {error.strerror}. Give a folder that "
+            "can be written with --work-dir."
+        ) from error
+    if not stamp_file.is_file():
+        write_json(stamp_file, wanted)
+        return
+    try:
+        found = json.loads(stamp_file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WorkDirError(f"{stamp_file} is damaged: {error}. Use --clean-workdir.") from error
+    for key, what in (("version", "version"), ("bids_dir", "dataset")):
+        if found.get(key) != wanted[key]:
+            raise WorkDirError(
+                f"The work directory {work_dir} belongs to {what} {found.get(key)}; this run is of "
+                f"{what} {wanted[key]}. Give another --work-dir, or --clean-workdir to start anew."
+            )
+
+
+@contextmanager
+def hold_participants(work_dir: Path, participant_labels: Sequence[str]) -> Iterator[None]:
+    """Hold participants' places in the work directory, which two runs must not share.
+
+    Raises
+    ------
+    WorkDirError
+        When another run holds one of them.
+    """
+    with ExitStack() as stack:
+        for label in participant_labels:
+            try:  # released by the system when this process dies
+                stack.enter_context(FileLock(work_dir / f".sub-{label}.lock", timeout=0))
+            except Timeout as error:
+                raise WorkDirError(
+                    f"Another run of shd-bids is at work on participant {label} in {work_dir}. "
+                    "Wait for it, or give another --work-dir."
+                ) from error
+        yield
