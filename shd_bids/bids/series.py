@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -203,7 +203,7 @@ def _check_same_grid(runs: Sequence[DwiRun]) -> None:
 
 def _open(file: Path) -> nib.Nifti1Image:
     try:
-        return nib.load(file)
+        return cast(nib.Nifti1Image, nib.load(file))
     except (OSError, EOFError, ImageFileError) as error:
         raise BidsDataError(f"{file.name} cannot be read as NIfTI: {error}.") from error
 
@@ -212,7 +212,7 @@ def _find_t1w(
     layout: BIDSLayout, entities: Mapping[str, str], filters: Mapping[str, Any]
 ) -> Path | None:
     query: dict[str, Any] = {"datatype": "anat", "suffix": "T1w", "extension": IMAGE_EXTENSIONS}
-    query |= {"subject": entities["sub"]} | filters
+    query |= {"subject": entities["sub"], **filters}
     files = sorted(layout.get(**query), key=lambda file: file.path)
     files = [file for file in files if file.entities.get("part") != "phase"]
     same_session = [f for f in files if f.entities.get("session") == entities.get("ses")]

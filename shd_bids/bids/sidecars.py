@@ -35,8 +35,8 @@ MODEL_DESCRIPTIONS = {
     "rumba": "Robust and unbiased model-based spherical deconvolution",
 }
 _MODEL_URLS = {
-    "shdtv": "https://arxiv.org/abs/2304.06103",
-    "shd": "https://arxiv.org/abs/2304.06103",
+    "shdtv": "https://arxiv.org/abs/2411.11819",
+    "shd": "https://arxiv.org/abs/2411.11819",
     "csd": "https://doi.org/10.1016/j.neuroimage.2007.02.016",
     "msmtcsd": "https://doi.org/10.1016/j.neuroimage.2014.07.061",
     "rumba": "https://doi.org/10.1371/journal.pone.0138910",
