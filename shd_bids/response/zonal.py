@@ -2,8 +2,9 @@
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import nnls
 from scipy.special import eval_legendre
+
+from .cone import ConeSolver
 
 _N_ANGLE = 91
 
@@ -53,18 +54,6 @@ def fit_zonal(
     angles = np.cos(np.linspace(0.0, np.pi / 2, _N_ANGLE))
     amplitude = evaluate_zonal(lmax, angles)
     constraint = np.concatenate([amplitude[:1], np.diff(amplitude, axis=0)])
-    constraint /= np.linalg.norm(constraint, axis=1, keepdims=True)
     normal = design.T @ design / len(design)
-    # A trace of ridge keeps few directions at a high degree solvable.
-    normal += 1e-9 * np.trace(normal) * np.eye(len(normal))
-    return scale * _solve_constrained(normal, design.T @ target / (scale * len(design)), constraint)
-
-
-def _solve_constrained(normal: np.ndarray, right: np.ndarray, constraint: np.ndarray) -> np.ndarray:
-    """Minimise x'Nx/2 - r'x subject to Cx >= 0, through its dual (Lawson and Hanson, ch. 23)."""
-    lower = np.linalg.cholesky(normal)
-    free = np.linalg.solve(lower, right)
-    bound = np.linalg.solve(lower, constraint.T)  # (degree, constraint)
-    # Project the free solution onto the cone: x = free + bound u with u >= 0.
-    active, _ = nnls(bound, -free)
-    return np.linalg.solve(lower.T, free + bound @ active)
+    right = design.T @ target / (scale * len(design))
+    return scale * ConeSolver.build(normal, constraint).solve(right[None])[0]

@@ -1,0 +1,229 @@
+"""Constrained spherical deconvolution, beside which SHD-TV is judged.
+
+CSD is DIPY's. MSMT-CSD is the same quadratic program as DIPY's ``MultiShellDeconvModel``
+(Jeurissen et al., 2014), with our own exact solver: DIPY 1.12 hands every voxel to a first-order
+solver (about 25 voxels/s on one core), which stops while degrees 6 and 8 are still 20 to 30 % too
+small, and it refuses two-tissue data.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+from dipy.core.gradients import gradient_table
+from dipy.data import default_sphere
+from dipy.reconst.csdeconv import AxSymShResponse, ConstrainedSphericalDeconvModel
+from dipy.reconst.shm import convert_sh_descoteaux_tournier
+from jaxtyping import Bool, Float
+from joblib import Parallel, delayed, parallel_config
+
+from shd_bids.dwi.gradients import GradientTable
+from shd_bids.dwi.shells import Shells
+from shd_bids.errors import ResponseError
+from shd_bids.response.cone import ConeSolver
+from shd_bids.response.io import Response
+from shd_bids.sphere.harmonics import (
+    count_coefficients,
+    degrees_of_coefficients,
+    largest_degree,
+    sh_basis,
+)
+
+from .solution import FodfSolution
+
+LOGGER = logging.getLogger(__name__)
+
+_CHUNK = 1000  # voxels a task: seconds of work, megabytes of data
+_PEAK = np.sqrt(4.0 * np.pi)
+
+
+def fit_csd(
+    dwi: Float[np.ndarray, "x y z volume"],
+    gradients: GradientTable,
+    shells: Shells,
+    mask: Bool[np.ndarray, "x y z"],
+    responses: dict[str, Response],
+    *,
+    lmax: int = 8,
+    n_threads: int = 1,
+) -> FodfSolution:
+    """Deconvolve the highest shell with the white matter response (Tournier et al., 2007).
+
+    Parameters
+    ----------
+    dwi
+        Diffusion data, scanner units.
+    gradients
+        One row per volume, world axes.
+    shells
+        Shell of each volume; only the highest is used.
+    mask
+        Voxels to fit.
+    responses
+        Must hold ``WM``; other tissues are not used.
+    lmax
+        Degree of the fODF, even; degrees that the shell has too few directions for are zero.
+    n_threads
+        Number of processes.
+
+    Returns
+    -------
+    FodfSolution
+        White matter only.
+    """
+    white = _require(responses, "WM", "csd")
+    unit = white.isotropic_signal(0)
+    top = shells.n_shell - 1
+    volumes = shells.volumes(top)
+    fitted_lmax = largest_degree(len(volumes), lmax)
+    if fitted_lmax < lmax:
+        LOGGER.warning(
+            "CSD is fitted to degree %d, not %d: b=%.0f has %d directions.",
+            fitted_lmax,
+            lmax,
+            shells.bvals[top],
+            len(volumes),
+        )
+    bvals = np.append(0.0, np.full(len(volumes), shells.bvals[top]))
+    bvecs = np.vstack([np.zeros(3), gradients.bvecs_ras[volumes]])
+    table = gradient_table(bvals, bvecs=bvecs, b0_threshold=0)
+    kernel = AxSymShResponse(unit, white.to_lmax(fitted_lmax)[top] / unit)
+    model = ConstrainedSphericalDeconvModel(
+        table, kernel, sh_order_max=fitted_lmax, reg_sphere=default_sphere
+    )
+
+    def fit_chunk(signal: np.ndarray) -> np.ndarray:
+        with_b0 = np.concatenate([signal[:, :1], signal[:, volumes]], axis=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            descoteaux = model.fit(with_b0).shm_coeff
+            fitted = convert_sh_descoteaux_tournier(descoteaux)
+        return np.pad(fitted, ((0, 0), (0, count_coefficients(lmax) - fitted.shape[1])))
+
+    design = _design_matrix(gradients, shells, [white], lmax, unit)
+    return _assemble("csd", dwi, mask, fit_chunk, design, unit, [white], n_threads)
+
+
+def fit_msmt_csd(
+    dwi: Float[np.ndarray, "x y z volume"],
+    gradients: GradientTable,
+    shells: Shells,
+    mask: Bool[np.ndarray, "x y z"],
+    responses: dict[str, Response],
+    *,
+    lmax: int = 8,
+    n_threads: int = 1,
+) -> FodfSolution:
+    """Deconvolve all shells into white matter and isotropic tissues (Jeurissen et al., 2014).
+
+    Parameters
+    ----------
+    dwi
+        Diffusion data, scanner units.
+    gradients
+        One row per volume, world axes.
+    shells
+        Shell of each volume.
+    mask
+        Voxels to fit.
+    responses
+        ``WM`` and at least one of ``GM`` and ``CSF``; as many tissues as shells at most.
+    lmax
+        Degree of the white matter fODF, even.
+    n_threads
+        Number of processes.
+
+    Returns
+    -------
+    FodfSolution
+        With the tissues of ``responses``; fODF amplitudes and tissues are not negative.
+    """
+    white = _require(responses, "WM", "msmt-csd")
+    isotropic = [responses[tissue] for tissue in ("GM", "CSF") if tissue in responses]
+    if not isotropic or 1 + len(isotropic) > shells.n_shell:
+        raise ResponseError(
+            f"msmt-csd was given {1 + len(isotropic)} tissues for {shells.n_shell} shells; it "
+            "needs WM and at least one of GM and CSF, and no more tissues than shells (b=0 "
+            "included). Use --fod-model csd, or give fitting responses with --response."
+        )
+    unit = white.isotropic_signal(0)
+    tissues = [white, *isotropic]
+    design = _design_matrix(gradients, shells, tissues, lmax, unit)
+    n_coef = count_coefficients(lmax)
+    amplitudes = np.zeros((len(default_sphere.vertices) + len(isotropic), design.shape[1]))
+    amplitudes[: -len(isotropic), :n_coef] = sh_basis(default_sphere.vertices, lmax)
+    amplitudes[-len(isotropic) :, n_coef:] = np.eye(len(isotropic))
+    solver = ConeSolver.build(design.T @ design, amplitudes)
+
+    def fit_chunk(signal: np.ndarray) -> np.ndarray:
+        return solver.solve(signal @ design)
+
+    return _assemble("msmtcsd", dwi, mask, fit_chunk, design, unit, tissues, n_threads)
+
+
+def _require(responses: dict[str, Response], tissue: str, model: str) -> Response:
+    if tissue not in responses:
+        raise ResponseError(
+            f"{model} needs a {tissue} response, but only {', '.join(responses) or 'none'} was "
+            "given. Add it with --response, or leave --response out."
+        )
+    return responses[tissue]
+
+
+def _design_matrix(
+    gradients: GradientTable, shells: Shells, tissues: list[Response], lmax: int, unit: float
+) -> np.ndarray:
+    """Map fODF coefficients and isotropic tissues, in that order, to the signal over ``unit``."""
+    degrees = degrees_of_coefficients(lmax)
+    zonal = tissues[0].to_lmax(lmax)[:, degrees // 2] * np.sqrt(4 * np.pi / (2 * degrees + 1))
+    white = sh_basis(gradients.bvecs_ras, lmax) * zonal[shells.index]
+    rest = [tissue.coefficients[shells.index, :1] for tissue in tissues[1:]]
+    return np.concatenate([white, *rest], axis=1) / unit
+
+
+def _assemble(
+    model: str,
+    dwi: np.ndarray,
+    mask: np.ndarray,
+    fit_chunk: Callable[[np.ndarray], np.ndarray],
+    design: np.ndarray,
+    unit: float,
+    tissues: list[Response],
+    n_threads: int,
+) -> FodfSolution:
+    """Fit the masked voxels in chunks and put the results back into images."""
+    signal = dwi[mask].astype(np.float32) / np.float32(unit)
+    starts = range(0, len(signal), _CHUNK)
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        parts = Parallel(n_jobs=n_threads)(
+            delayed(_fit_with_residual)(fit_chunk, design, signal[start : start + _CHUNK])
+            for start in starts
+        )
+    n_coef = design.shape[1] - len(tissues) + 1
+    coefficients = np.concatenate([part[0] for part in parts])
+    failed = ~np.isfinite(coefficients).all(axis=1)
+    if failed.any():
+        LOGGER.warning("%s found no solution in %d voxels; they are zero.", model, failed.sum())
+        coefficients[failed] = 0.0
+
+    def to_image(values: np.ndarray) -> np.ndarray:
+        image = np.zeros((*mask.shape, *values.shape[1:]), dtype=np.float32)
+        image[mask] = values
+        return image
+
+    tissue_images = {
+        tissue.tissue: to_image(coefficients[:, n_coef + number])
+        for number, tissue in enumerate(tissues[1:])
+    }
+    rmse = to_image(np.concatenate([part[1] for part in parts]))
+    return FodfSolution(model, to_image(coefficients[:, :n_coef]), rmse, tissue_images)
+
+
+def _fit_with_residual(
+    fit_chunk: Callable[[np.ndarray], np.ndarray], design: np.ndarray, signal: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    coefficients = fit_chunk(signal.astype(np.float64))
+    usable = np.nan_to_num(coefficients[:, : design.shape[1]])
+    residual = signal - usable @ design.T
+    return coefficients.astype(np.float32), np.sqrt((residual**2).mean(axis=1))
