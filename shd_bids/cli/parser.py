@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from shd_bids import __version__
-from shd_bids.config import SECTIONS, RunConfig, build_config, options_of, read_config_file
+from shd_bids.config import (
+    SECTIONS,
+    ExecutionConfig,
+    RunConfig,
+    build_config,
+    options_of,
+    read_config_file,
+)
 from shd_bids.config.option import Setting
 from shd_bids.errors import ConfigError
 
@@ -77,6 +84,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> RunConfig:
         section, _, name = key.partition(".")
         table.setdefault(section, {})[name] = value
     execution = table["execution"]
+    execution.setdefault("work_dir", ExecutionConfig.work_dir)  # below the current folder
     for name, prefix in (("participant_labels", "sub-"), ("session_labels", "ses-")):
         labels = execution.get(name, [])
         if not isinstance(labels, list):

@@ -17,8 +17,8 @@ class Option:
     help: str
     flags: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: int | float | None = None
+    maximum: int | float | None = None
     metavar: str | None = None
 
     def check(self, value: Any, flag: str) -> None:

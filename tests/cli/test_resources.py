@@ -1,0 +1,94 @@
+"""What a container, a scheduler and a card allow."""
+
+from pathlib import Path
+
+import pytest
+
+from shd_bids.cli import resources
+from shd_bids.cli.resources import count_cores, measure_memory_gb, resolve_resources
+from shd_bids.config import DeconvConfig, ExecutionConfig, ResourcesConfig, RunConfig
+from shd_bids.errors import ConfigError, DeviceError
+
+
+@pytest.fixture
+def make_config(tmp_path):
+    (tmp_path / "in").mkdir()
+
+    def make(device="auto", **given):
+        return RunConfig(
+            ExecutionConfig(tmp_path / "in", tmp_path / "out", work_dir=tmp_path / "work"),
+            deconv=DeconvConfig(device=device),
+            resources=ResourcesConfig(**given),
+        )
+
+    return make
+
+
+@pytest.fixture
+def with_card(monkeypatch):
+    monkeypatch.setattr(resources, "_may_have_gpu", lambda: True)
+    monkeypatch.setattr(resources, "check_gpu", lambda: (2, "Card 9000"))
+
+
+@pytest.fixture
+def without_card(monkeypatch):
+    monkeypatch.setattr(resources, "_may_have_gpu", lambda: False)
+
+
+def test_a_quota_of_the_container_limits_the_cores(tmp_path: Path):
+    (tmp_path / "cpu.max").write_text("100000 100000\n")
+    assert count_cores(tmp_path) == 1
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert count_cores(tmp_path) == count_cores(tmp_path / "nowhere")
+
+
+def test_a_limit_of_the_container_limits_the_memory(tmp_path: Path):
+    (tmp_path / "memory.max").write_text("1500000000\n")
+    assert measure_memory_gb(tmp_path) == 1.5
+    (tmp_path / "memory.max").write_text("max\n")
+    assert measure_memory_gb(tmp_path) > 1.5
+
+
+def test_cuda_without_a_card_is_an_error(make_config, without_card):
+    with pytest.raises(DeviceError, match=r"--device cuda was asked for.*--device cpu"):
+        resolve_resources(make_config("cuda"))
+
+
+def test_cuda_that_pytorch_cannot_use_is_an_error_with_its_reason(make_config, monkeypatch):
+    monkeypatch.setattr(resources, "_may_have_gpu", lambda: True)
+    monkeypatch.setattr(resources, "check_gpu", lambda: (0, "the driver is too old"))
+    with pytest.raises(DeviceError, match="the driver is too old"):
+        resolve_resources(make_config("cuda"))
+
+
+def test_auto_takes_the_card_and_the_larger_preset_and_says_so(make_config, with_card):
+    config, machine = resolve_resources(make_config())
+    assert (config.deconv.device, config.deconv.shd_preset) == ("cuda", "standard")
+    assert config.resources.gpus == 2
+    assert "2 GPU(s) (Card 9000)" in machine.sentence
+
+
+def test_auto_without_a_card_takes_the_cpu_and_says_why(make_config, without_card):
+    config, machine = resolve_resources(make_config())
+    assert (config.deconv.device, config.deconv.shd_preset) == ("cpu", "fast")
+    assert "no GPU (no NVIDIA driver is visible)" in machine.sentence
+
+
+def test_cards_stay_within_what_the_scheduler_gave(make_config, with_card, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    _, machine = resolve_resources(make_config(gpus=1))
+    assert machine.gpus == ("5",)
+
+
+def test_more_cards_than_there_are_is_an_error(make_config, with_card):
+    with pytest.raises(DeviceError, match="--gpus is 3, but 2 usable"):
+        resolve_resources(make_config(gpus=3))
+
+
+def test_no_cards_asked_for_means_the_cpu(make_config, with_card):
+    assert resolve_resources(make_config(gpus=0))[0].deconv.device == "cpu"
+
+
+def test_a_step_cannot_have_more_threads_than_there_are_processors(make_config, without_card):
+    with pytest.raises(ConfigError, match="--omp-nthreads is 4, more than --nprocs 2"):
+        resolve_resources(make_config(nprocs=2, omp_nthreads=4))

@@ -1,0 +1,79 @@
+"""What many tests need: real data, small datasets, and the reasons to skip."""
+
+import json
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests that need a program or a card that is not there."""
+    has_gpu = None
+    for item in items:
+        for marker in item.iter_markers("needs_tool"):
+            if shutil.which(marker.args[0]) is None:
+                item.add_marker(pytest.mark.skip(reason=f"{marker.args[0]} is not on PATH"))
+        if item.get_closest_marker("gpu"):
+            if has_gpu is None:
+                import torch
+
+                has_gpu = torch.cuda.is_available()
+            if not has_gpu:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real scans beside the checkout."""
+    folder = REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_phantom_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a BIDS dataset with known fibres, small enough for a run of a minute. Do not write."""
+    from shd_bids.testing.phantom import make_phantom, write_phantom_bids
+
+    phantom = make_phantom((18, 18, 14), 4.0, shells={0: 3, 1000: 16})
+    return write_phantom_bids(phantom, tmp_path_factory.mktemp("phantom") / "bids")
+
+
+@pytest.fixture
+def make_skeleton(tmp_path: Path):
+    """Write BIDS trees whose images have a header and next to no voxels."""
+
+    def make(tree: dict[str, list[str]], *, shape=(4, 4, 3), n_direction=12) -> Path:
+        """Make a tree from image names without suffix, such as `sub-01_ses-a`, by participant."""
+        root = tmp_path / "bids"
+        root.mkdir(exist_ok=True)
+        description = {"Name": "skeleton", "BIDSVersion": "1.10.0"}
+        (root / "dataset_description.json").write_text(json.dumps(description))
+        generator = np.random.default_rng(0)
+        for label, stems in tree.items():
+            (root / f"sub-{label}").mkdir(exist_ok=True)
+            for stem in stems:
+                folder = root / f"sub-{label}"
+                for part in stem.split("_"):
+                    folder = folder / part if part.startswith("ses-") else folder
+                folder = folder / "dwi"
+                folder.mkdir(parents=True, exist_ok=True)
+                bvecs = generator.normal(size=(n_direction, 3))
+                bvecs /= np.linalg.norm(bvecs, axis=1, keepdims=True)
+                bvecs = np.vstack([np.zeros((1, 3)), bvecs])
+                bvals = np.array([0] + [1000] * n_direction)
+                data = generator.integers(50, 1000, size=(*shape, len(bvals)), dtype=np.int16)
+                affine = np.diag([-2.0, 2.0, 2.0, 1.0])
+                nib.Nifti1Image(data, affine).to_filename(folder / f"{stem}_dwi.nii.gz")
+                np.savetxt(folder / f"{stem}_dwi.bval", bvals[None], fmt="%d")
+                np.savetxt(folder / f"{stem}_dwi.bvec", bvecs.T, fmt="%.6f")
+                (folder / f"{stem}_dwi.json").write_text('{"RepetitionTime": 3.0}')
+        return root
+
+    return make
