@@ -9,23 +9,22 @@ from shd_bids.bids.files import dataset_lock, write_json, write_text
 BIDS_VERSION = "1.10.0"
 CODE_URL = "https://github.com/shd-bids/shd-bids"
 
+# What BIDS has no rule for yet. A folder is named without a slash: the validator wants it so.
 BIDSIGNORE = """\
 *.html
-logs/
-figures/
-**/figures/
-**/log/
+logs
+log
+figures
 .shd-bids.lock
 *_dwimap.*
+*_dwiref.*
 *_tractogram.*
-*_model.safetensors
-*_model.json
+*_model.*
 *_connectivity.*
-*_qc.tsv
-*_qc.json
-*_desc-confounds_timeseries.*
-*_space-*_dwi.*
-*_space-*_mask.*
+*_qc.*
+*_timeseries.*
+*_desc-preproc_dwi.bval
+*_desc-preproc_dwi.bvec
 """
 
 

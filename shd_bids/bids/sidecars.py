@@ -52,6 +52,7 @@ def generic_sidecar(
     units: str | None = None,
     settings: Mapping[str, Any] | None = None,
     random_seed: int | None = None,
+    spatial_reference: str | None = "orig",
 ) -> dict[str, Any]:
     """Give the fields that every sidecar holds.
 
@@ -69,6 +70,8 @@ def generic_sidecar(
         Settings of the step that made the file.
     random_seed
         Seed, for a step that draws random numbers.
+    spatial_reference
+        What an image is aligned to: ``orig`` is its own space; None for what is no image.
 
     Returns
     -------
@@ -76,6 +79,8 @@ def generic_sidecar(
         Content of a sidecar.
     """
     fields: dict[str, Any] = {"Description": description, "Sources": list(sources)}
+    if spatial_reference is not None:
+        fields["SpatialReference"] = spatial_reference
     if units is not None:
         fields["Units"] = units
     if settings:
@@ -212,6 +217,7 @@ def response_sidecar(
         version=version,
         units="scanner units",
         settings={"NumberOfVoxels": n_voxel} if n_voxel is not None else None,
+        spatial_reference=None,
     )
     fields = _response_fields(bvals, coefficients)
     return {"Model": {"Description": method}, "ResponseFunction": fields, **general}
@@ -244,6 +250,7 @@ def tractogram_sidecar(
     """
     general = generic_sidecar(
         description=f"Streamlines by {method} tracking; points in scanner RAS+ mm.",
+        spatial_reference=None,
         sources=sources,
         version=version,
         units="mm",
@@ -286,6 +293,7 @@ def model_sidecar(
     """
     general = generic_sidecar(
         description="Weights of the network, in safetensors format.",
+        spatial_reference=None,
         sources=sources,
         version=version,
         settings=settings,
