@@ -1,0 +1,178 @@
+"""Pieces of HTML for the page: tables, facts, settings. All text is escaped here."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+def fact_table(facts: Mapping[str, object]) -> str:
+    r"""Write names and values as a table of two columns.
+
+    Parameters
+    ----------
+    facts
+        By name; numbers are shortened, a sequence is joined by commas.
+
+    Returns
+    -------
+    str
+        A ``<table>``.
+
+    Examples
+    --------
+    >>> fact_table({"Models": ["SHD-TV", "CSD"]})
+    '<table class="facts">\n<tr><th>Models</th><td>SHD-TV, CSD</td></tr>\n</table>'
+    """
+    rows = [
+        f"<tr><th>{escape(name)}</th><td>{escape(_say(value))}</td></tr>"
+        for name, value in facts.items()
+    ]
+    return "\n".join(['<table class="facts">', *rows, "</table>"])
+
+
+def data_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Write a table with a head; numbers stand to the right.
+
+    Parameters
+    ----------
+    columns
+        Headings.
+    rows
+        One value per heading.
+
+    Returns
+    -------
+    str
+        A ``<table>``.
+    """
+    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+    body = [f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in rows]
+    return "\n".join(
+        [
+            '<table class="data">',
+            f"<thead><tr>{head}</tr></thead>",
+            "<tbody>",
+            *body,
+            "</tbody></table>",
+        ]
+    )
+
+
+def shells_table(
+    shell_bvals: Float[np.ndarray, " shell"], counts: Int[np.ndarray, " shell"]
+) -> str:
+    """List the shells: b-value, number of volumes and what they are good for.
+
+    Parameters
+    ----------
+    shell_bvals
+        Ascending, b=0 first, s/mm².
+    counts
+        Volumes of each shell.
+
+    Returns
+    -------
+    str
+        A ``<table>``.
+
+    Examples
+    --------
+    >>> "up to degree 8" in shells_table(np.array([0.0, 3000.0]), np.array([6, 64]))
+    True
+    """
+    rows: list[list[object]] = []
+    for bval, count in zip(shell_bvals.tolist(), counts.tolist(), strict=True):
+        role = "reference signal"
+        if bval > 0:
+            role = f"directions: spherical harmonics up to degree {_highest_degree(int(count))}"
+        rows.append([round(bval), int(count), role])
+    return data_table(["b-value (s/mm²)", "volumes", "used as"], rows)
+
+
+def timings_table(seconds: Mapping[str, float]) -> str:
+    """List how long each stage took, and the total.
+
+    Parameters
+    ----------
+    seconds
+        By stage, in the order of the run.
+
+    Returns
+    -------
+    str
+        A ``<table>``.
+    """
+    rows: list[list[object]] = [[stage, duration(value)] for stage, value in seconds.items()]
+    rows.append(["total", duration(sum(seconds.values()))])
+    return data_table(["stage", "time"], rows)
+
+
+def configuration_block(toml: str) -> str:
+    """Show the settings of the run, as they can be given back with ``--config-file``.
+
+    Parameters
+    ----------
+    toml
+        The resolved configuration.
+
+    Returns
+    -------
+    str
+        A folded ``<details>``.
+    """
+    return (
+        "<details><summary>Show the resolved configuration (TOML)</summary>\n"
+        f"<pre>{escape(toml)}</pre></details>"
+    )
+
+
+def note(text: str) -> str:
+    """Write one paragraph of plain text.
+
+    Examples
+    --------
+    >>> note("b < 100 counts as b=0")
+    '<p>b &lt; 100 counts as b=0</p>'
+    """
+    return f"<p>{escape(text)}</p>"
+
+
+def duration(seconds: float) -> str:
+    """Say a time in the units that a reader would use.
+
+    Examples
+    --------
+    >>> duration(3.21), duration(75.0), duration(4000.0)
+    ('3.2 s', '1 min 15 s', '1 h 7 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _highest_degree(n_direction: int) -> int:
+    """Even degree whose coefficients are no more than the directions."""
+    degree = 0
+    while (degree + 3) * (degree + 4) // 2 <= n_direction:
+        degree += 2
+    return degree
+
+
+def _cell(value: object) -> str:
+    kind = ' class="number"' if isinstance(value, int | float) else ""
+    return f"<td{kind}>{escape(_say(value))}</td>"
+
+
+def _say(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float | np.floating):
+        return f"{float(value):.4g}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(_say(item) for item in value)
+    return str(value)
