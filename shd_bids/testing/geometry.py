@@ -25,8 +25,8 @@ class Bundle:
     """A tube of fibres about a smooth centreline; where its radius grows, it fans out."""
 
     name: str
-    points_mm: tuple[tuple[float, float, float], ...]
-    radii_mm: tuple[float, ...]
+    points_mm: tuple[tuple[int, int, int], ...]
+    radii_mm: tuple[int | float, ...]
     density: float
     intra_fraction: float
 
@@ -175,12 +175,18 @@ def _sample_bundle(bundle: Bundle, points_mm: np.ndarray) -> tuple[np.ndarray, n
     centre, radius = line(along), width(along)
     tangent = line(along, 1)
     speed = np.linalg.norm(tangent, axis=1, keepdims=True)
-    distance, nearest = cKDTree(centre).query(points_mm)
-    offset = points_mm - centre[nearest]
+    reach_mm = radius.max() + 5 * _EDGE_MM  # no need to search beyond
+    distance, nearest = cKDTree(centre).query(points_mm, distance_upper_bound=reach_mm)
+    near = np.isfinite(distance)
+    distance, nearest = distance[near], nearest[near]
+    offset = points_mm[near] - centre[nearest]
     growth = (width(along, 1) / speed[:, 0] / radius)[nearest, None]
-    direction = tangent[nearest] / speed[nearest] + growth * offset
-    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    return bundle.density * _inside(radius[nearest] - distance), direction
+    tilted = tangent[nearest] / speed[nearest] + growth * offset
+
+    occupancy, direction = np.zeros(len(points_mm)), np.tile([0.0, 0.0, 1.0], (len(points_mm), 1))
+    occupancy[near] = bundle.density * _inside(radius[nearest] - distance)
+    direction[near] = tilted / np.linalg.norm(tilted, axis=1, keepdims=True)
+    return occupancy, direction
 
 
 def _association_direction(points_mm: np.ndarray) -> np.ndarray:
