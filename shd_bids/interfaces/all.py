@@ -1,11 +1,23 @@
 """Every interface, imported at once by the server that the nodes' processes are forked from."""
 
-from . import deconvolution, derivatives, preproc, quality, response, sidecars, tractography
+from . import (
+    deconvolution,
+    derivatives,
+    fodf_figures,
+    preproc,
+    preproc_figures,
+    quality,
+    response,
+    sidecars,
+    tractography,
+)
 
 __all__ = [
     "deconvolution",
     "derivatives",
+    "fodf_figures",
     "preproc",
+    "preproc_figures",
     "quality",
     "response",
     "sidecars",

@@ -99,6 +99,7 @@ class _MaskInputSpec(SeriesInputSpec):
 
 class _MaskOutputSpec(TraitedSpec):
     mask_file = File(desc="brain mask")
+    b0_file = File(desc="mean of the b=0 volumes")
 
 
 class EstimateMask(SimpleInterface):
@@ -110,11 +111,14 @@ class EstimateMask(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         source = self.inputs.dwi_file
         dwi, _, shells = load_series(self.inputs)
+        b0 = dwi[..., shells.volumes(0)].mean(axis=3)
         if self.inputs.method == "none":
-            mask = dwi[..., shells.volumes(0)].mean(axis=3) > 0
+            mask = b0 > 0
         else:
             x_mm, y_mm, z_mm = (float(mm) for mm in voxel_sizes(read_affine(source)))
             mask = estimate_brain_mask(dwi, shells, (x_mm, y_mm, z_mm))
         check_mask(mask, dwi.shape[:3], source=f"--mask-method {self.inputs.method}")
-        self._results["mask_file"] = write_array(mask, source, Path(runtime.cwd) / "mask.nii.gz")
+        out = Path(runtime.cwd)
+        self._results["mask_file"] = write_array(mask, source, out / "mask.nii.gz")
+        self._results["b0_file"] = write_array(b0, source, out / "b0.nii.gz")
         return runtime

@@ -15,6 +15,7 @@ from nipype.interfaces.base import (
 from shd_bids.tractography.peaks import find_peaks, peaks_from_image, peaks_to_image
 from shd_bids.tractography.scalars import afd_total, directionally_encoded_colour, gfa, nufo
 from shd_bids.tractography.tracking import track_probabilistic
+from shd_bids.tractography.tractogram import density_map, read_tck, write_tck
 
 from .nifti import read_affine, read_array, read_mask, write_array
 
@@ -118,15 +119,25 @@ class TrackStreamlines(SimpleInterface):
         spec, out = self.inputs, Path(runtime.cwd)
         fod_file = spec.fod_files["WM"]
         affine, fodf_sh = read_affine(fod_file), read_array(fod_file)
+        settings: dict[str, Any] = {
+            "step_mm": spec.step_mm if isdefined(spec.step_mm) else None,
+            "max_angle_deg": spec.max_angle_deg,
+            "random_seed": spec.random_seed,
+        }
         streamlines = track_probabilistic(
             fodf_sh,
             affine,
             read_mask(spec.mask_file),
             {tissue: read_array(file) for tissue, file in spec.fraction_files.items()},
             n_streamlines=spec.n_streamlines,
-            step_mm=spec.step_mm if isdefined(spec.step_mm) else None,
-            max_angle_deg=spec.max_angle_deg,
-            random_seed=spec.random_seed,
             n_threads=spec.n_threads,
+            **settings,
         )
-        raise NotImplementedError(streamlines)
+        tck_file = out / "tracts.tck"
+        self._results["n_streamlines"] = write_tck(streamlines, tck_file, settings=settings)
+        density = density_map(read_tck(tck_file), affine, fodf_sh.shape[:3])
+        self._results["track_files"] = {
+            "tractogram": str(tck_file),
+            "tdi": write_array(density, fod_file, out / "tdi.nii.gz"),
+        }
+        return runtime

@@ -18,6 +18,12 @@ from .derivatives import (
 )
 from .plan import SeriesPlan
 from .preproc import init_preproc_wf
+from .reports import (
+    init_fodf_report_wf,
+    init_preproc_report_wf,
+    init_response_report_wf,
+    init_tracts_report_wf,
+)
 from .response import init_response_wf
 from .tractography import init_tractography_wf
 
@@ -103,6 +109,11 @@ def init_series_wf(*, plan: SeriesPlan, config: RunConfig, name: str) -> Literat
         save_preproc_wf,
         ["export_files", "mask_file", "qc_file", "confounds_file"],
     )
+    report_preproc_wf = init_preproc_report_wf(
+        target=target, preproc=config.preproc, size_gb=size_gb
+    )
+    pictured = [*_SERIES, "raw_file", "sigma_file", "b0_file", "qc_file"]
+    _connect(workflow, preproc_wf, report_preproc_wf, pictured)
     if level < LEVELS.index("response"):
         return workflow
 
@@ -113,11 +124,19 @@ def init_series_wf(*, plan: SeriesPlan, config: RunConfig, name: str) -> Literat
     _connect(workflow, preproc_wf, response_wf, _SERIES)
     _connect(workflow, preproc_wf, save_response_wf, ["gradients_file"])
     _connect(workflow, response_wf, save_response_wf, ["response_files", "method", "voxel_counts"])
+    report_response_wf = init_response_report_wf(target=target, preproc=config.preproc)
+    _connect(workflow, preproc_wf, report_response_wf, ["gradients_file", "mask_file", "b0_file"])
+    found = ["response_files", "method", "tissues_reason", "voxels_file", "voxel_counts"]
+    _connect(workflow, response_wf, report_response_wf, found)
     if level < LEVELS.index("fod"):
         return workflow
 
     n_coefficient = (config.deconv.lmax + 1) * (config.deconv.lmax + 2) // 2
     coefficients_gb = plan.size_gb(n_coefficient)
+    report_fodf_wf = init_fodf_report_wf(
+        target=target, models=plan.models, coefficients_gb=coefficients_gb
+    )
+    _connect(workflow, preproc_wf, report_fodf_wf, ["mask_file", "b0_file"])
     for model in plan.models:
         label = model_label(model)
         fit_wf = init_deconvolution_wf(
@@ -144,6 +163,8 @@ def init_series_wf(*, plan: SeriesPlan, config: RunConfig, name: str) -> Literat
         saved = ["fod_files", "fraction_files", "map_files", "summary_file"]
         saved += ["weights_file"] if model in SHD_MODELS else []
         _connect(workflow, fit_wf, save_fit_wf, saved)
+        pictured = ["fod_files", "map_files", "fraction_files", "summary_file", "history_file"]
+        _connect(workflow, fit_wf, report_fodf_wf, pictured, prefix=f"{label}_")
     if level < LEVELS.index("full") or config.tracking.skip_tractography:
         return workflow
 
@@ -161,6 +182,9 @@ def init_series_wf(*, plan: SeriesPlan, config: RunConfig, name: str) -> Literat
     _connect(workflow, preproc_wf, tractography_wf, ["mask_file"])
     _connect(workflow, fit_wf, tractography_wf, ["fod_files", "fraction_files"])
     _connect(workflow, tractography_wf, save_tracts_wf, ["track_files", "n_streamlines"])
+    report_tracts_wf = init_tracts_report_wf(target=target)
+    _connect(workflow, preproc_wf, report_tracts_wf, ["mask_file"])
+    _connect(workflow, tractography_wf, report_tracts_wf, ["track_files"])
     return workflow
 
 
@@ -169,9 +193,11 @@ def _connect(
     giver: LiterateWorkflow,
     taker: LiterateWorkflow,
     fields: Sequence[str],
+    *,
+    prefix: str = "",
 ) -> None:
-    """Connect fields of the same name."""
-    links = [(f"outputnode.{field}", f"inputnode.{field}") for field in fields]
+    """Connect fields of the same name, but for a prefix on the taker's side."""
+    links = [(f"outputnode.{field}", f"inputnode.{prefix}{field}") for field in fields]
     workflow.connect([(giver, taker, links)])
 
 

@@ -122,21 +122,21 @@ class ResilientPlugin(MultiProcPlugin):
         if status == "start":
             self._started[name] = monotonic()
             if not node.name.startswith(_QUIET):
-                LOGGER.info("%s: started", _readable(name))
+                LOGGER.info("%s: started", readable_name(name))
             return
         if name in self._started:
             self.seconds[name] = monotonic() - self._started.pop(name)
         if status == "end":
             self.unfinished.discard(name)
             if name in self.seconds and not node.name.startswith(_QUIET):
-                LOGGER.info("%s: done in %.1f s", _readable(name), self.seconds[name])
+                LOGGER.info("%s: done in %.1f s", readable_name(name), self.seconds[name])
 
     def _clean_queue(self, jobid: int, graph: Any, result: Any = None) -> Any:
         name = self.procs[jobid].fullname
         said = _last_error("".join(result["traceback"]) if result else format_exc())
         message = f"{self.procs[jobid].name} failed: {said}"
         self.failures.append(Failure(name, message))
-        LOGGER.error("%s failed: %s", _readable(name), said)
+        LOGGER.error("%s failed: %s", readable_name(name), said)
         return super()._clean_queue(jobid, graph, result=result)
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
@@ -217,7 +217,7 @@ def _describe_death(task: _Task) -> str:
     return f"The process of {task.node_name} ended without a result, {how}.{hint}"
 
 
-def _readable(node_name: str) -> str:
+def readable_name(node_name: str) -> str:
     """Shorten a node's full name: ``sub_01_wf.dwi_wf.preproc_wf.denoise`` to its labels."""
     parts = [part.removesuffix("_wf") for part in node_name.split(".")]
     return " ".join(part for part in parts if part != "shd_bids")

@@ -56,8 +56,8 @@ def init_preproc_wf(
         Preprocessed series.
     gradients_file
         Its gradient table, MRtrix3 text in scanner axes.
-    mask_file
-        Brain mask.
+    mask_file, b0_file
+        Brain mask and mean of the b=0 volumes.
     raw_file
         Series as acquired, runs merged.
     sigma_file
@@ -88,6 +88,7 @@ def init_preproc_wf(
                 "dwi_file",
                 "gradients_file",
                 "mask_file",
+                "b0_file",
                 "raw_file",
                 "sigma_file",
                 "export_files",
@@ -152,7 +153,7 @@ def init_preproc_wf(
         (last, export_dwi, [("dwi_file", "dwi_file")]),
         (merge_runs, export_dwi, [("gradients_file", "gradients_file")]),
         (last, outputnode, [("dwi_file", "dwi_file")]),
-        (estimate_mask, outputnode, [("mask_file", "mask_file")]),
+        (estimate_mask, outputnode, [("mask_file", "mask_file"), ("b0_file", "b0_file")]),
         (export_dwi, outputnode, [("out_files", "export_files")]),
         (measure_quality, outputnode, [
             ("qc_file", "qc_file"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
+from traceback import format_exception
 
 from nipype import config as nipype_config
 from niworkflows.engine.workflows import LiterateWorkflow
@@ -20,11 +21,13 @@ from shd_bids.bids.dataset import (
     select_participants,
 )
 from shd_bids.bids.description import dataset_description, write_dataset_files
+from shd_bids.bids.files import write_text
 from shd_bids.bids.series import collect_series
 from shd_bids.config import RunConfig, write_config_file
 from shd_bids.errors import ShdBidsError
 
 from .logs import set_up_logging
+from .pages import write_citations, write_page
 from .participant import init_participant_wf, participant_wf_name
 from .plan import SeriesPlan, plan_series
 from .plugin import ResilientPlugin, TaskSettings
@@ -41,6 +44,7 @@ class Outcome:
     log_dir: Path
     plans: list[SeriesPlan] = field(default_factory=list)
     finished: bool = False
+    page: Path | None = None
     messages: list[str] = field(default_factory=list)
 
     @property
@@ -103,6 +107,7 @@ def run_participants(
         )
         _execute(workflow, plugin, config)
         _judge(outcomes, plugin)
+        _report(outcomes, config, plugin, workflow.visit_desc(), run_id, resources_text)
     return outcomes
 
 
@@ -164,7 +169,9 @@ def _plan(config: RunConfig, outcomes: Sequence[Outcome]) -> None:
             )
             outcome.plans = [plan_series(series, config) for series in found]
         except ShdBidsError as error:
+            outcome.plans = []
             outcome.messages.append(str(error))
+            _write_crash(outcome, error)
             LOGGER.error("sub-%s stops: %s", outcome.label, error, exc_info=config.execution.debug)
         for plan in outcome.plans:
             shells = ", ".join(f"{bval:g}" for bval in plan.shell_bvals)
@@ -215,3 +222,36 @@ def _judge(outcomes: Sequence[Outcome], plugin: ResilientPlugin) -> None:
         if missing and not outcome.messages:
             outcome.messages.append(f"{len(missing)} steps were not run.")
         outcome.finished = bool(outcome.plans) and not missing and not outcome.messages
+
+
+def _report(
+    outcomes: Sequence[Outcome],
+    config: RunConfig,
+    plugin: ResilientPlugin,
+    methods: str,
+    run_id: str,
+    resources_text: str,
+) -> None:
+    """Write every participant's page, and the methods text of the dataset."""
+    output_dir = config.execution.output_dir
+    for outcome in outcomes:
+        own = participant_wf_name(outcome.label)
+        outcome.page = write_page(
+            output_dir=output_dir,
+            label=outcome.label,
+            run_id=run_id,
+            plans=outcome.plans,
+            messages=outcome.messages,
+            seconds={name: s for name, s in plugin.seconds.items() if own in name.split(".")},
+            resources_text=resources_text,
+            toml=(outcome.log_dir / "shd-bids.toml").read_text(encoding="utf-8"),
+            methods=methods,
+        )
+    if methods.strip():
+        write_citations(output_dir, methods)
+
+
+def _write_crash(outcome: Outcome, error: ShdBidsError) -> None:
+    """Leave a crash file for what failed before the graph, so that the page tells it."""
+    text = "".join(format_exception(error))
+    write_text(outcome.log_dir / "crash-indexing.txt", f"Node: indexing\n\nTraceback:\n{text}")
