@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from shd_bids.sphere.harmonics import degree_of_count, sh_basis
+
 from .directions import search_sphere
-from .polynomials import degree_of, harmonic_basis, refine_peaks
+from .polynomials import refine_peaks
 
 _N_VOXEL_CHUNK = 2048
 _MIN_CURVATURE = 0.5  # per square radian, relative to the amplitude: flatter tops have no direction
@@ -68,13 +70,13 @@ def find_peaks(
     peaks
         Directions and amplitudes, float32, sorted by amplitude.
     """
-    lmax = degree_of(fodf_sh.shape[-1])
+    lmax = degree_of_count(fodf_sh.shape[-1])
     directions = np.zeros((*mask.shape, n_peak, 3), dtype=np.float32)
     amplitudes = np.zeros((*mask.shape, n_peak), dtype=np.float32)
     if lmax == 0:
         return Peaks(directions, amplitudes)
     vertices, neighbours = search_sphere()
-    basis = harmonic_basis(vertices, lmax).astype(np.float32)
+    basis = sh_basis(vertices, lmax).astype(np.float32)
     voxels = np.argwhere(mask)
     for start in range(0, len(voxels), _N_VOXEL_CHUNK):
         index = tuple(voxels[start : start + _N_VOXEL_CHUNK].T)

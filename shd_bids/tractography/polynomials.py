@@ -16,57 +16,12 @@ from functools import lru_cache
 
 import numpy as np
 from dipy.data import get_sphere
-from dipy.reconst.shm import real_sh_tournier
 from jaxtyping import Float, Int
+
+from shd_bids.sphere.harmonics import degree_of_count, sh_basis
 
 _MAX_STEP_RAD = 0.08  # about twice the spacing of the search directions
 _N_CANDIDATE_CHUNK = 8192
-
-
-def harmonic_basis(
-    directions: Float[np.ndarray, "direction 3"], lmax: int
-) -> Float[np.ndarray, "direction coef"]:
-    """Evaluate the MRtrix3 basis of real even spherical harmonics.
-
-    Parameters
-    ----------
-    directions
-        Unit vectors in RAS world axes.
-    lmax
-        Largest degree, even.
-
-    Returns
-    -------
-    basis
-        One row per direction; `basis @ fodf_sh` is the amplitude.
-    """
-    x, y, z = np.asarray(directions, dtype=float).T
-    theta = np.arccos(np.clip(z, -1.0, 1.0))
-    phi = np.arctan2(y, x)
-    basis, _, _ = real_sh_tournier(lmax, theta, phi, legacy=False)
-    return np.asarray(basis, dtype=float)
-
-
-def degree_of(n_coef: int) -> int:
-    """Return the largest degree of an even SH series with this many coefficients.
-
-    Raises
-    ------
-    ValueError
-        When no even degree has that number.
-
-    Examples
-    --------
-    >>> degree_of(45)
-    8
-    """
-    lmax = round((np.sqrt(8 * n_coef + 1) - 3) / 2)
-    if lmax % 2 or (lmax + 1) * (lmax + 2) // 2 != n_coef:
-        raise ValueError(
-            f"{n_coef} coefficients are no even spherical-harmonic series; "
-            "expected 1, 6, 15, 28, 45, ... of them."
-        )
-    return int(lmax)
 
 
 @dataclass(frozen=True)
@@ -91,7 +46,7 @@ def _monomials(lmax: int) -> _Monomials:
     exponents = _exponents(lmax)
     values = np.prod(directions[:, None, :] ** exponents, axis=2)  # (direction, monomial)
     scale = np.linalg.norm(values, axis=0)
-    solution, *_ = np.linalg.lstsq(values / scale, harmonic_basis(directions, lmax), rcond=None)
+    solution, *_ = np.linalg.lstsq(values / scale, sh_basis(directions, lmax), rcond=None)
     row = {tuple(exponent): i for i, exponent in enumerate(exponents.tolist())}
     second = _exponents(lmax - 2)
     source, factor = [], []
@@ -138,7 +93,7 @@ def refine_peaks(
     curvatures
         Larger of the two principal second derivatives per square radian, negative at a maximum.
     """
-    tables = _monomials(degree_of(fodf_sh.shape[1]))
+    tables = _monomials(degree_of_count(fodf_sh.shape[1]))
     found = np.array(directions, dtype=float)
     amplitudes = np.empty(len(found))
     curvatures = np.empty(len(found))

@@ -3,9 +3,10 @@
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from shd_bids.sphere.harmonics import degree_of_count, sh_basis
+
 from .directions import search_sphere, spiral
 from .peaks import Peaks
-from .polynomials import degree_of, harmonic_basis
 
 _N_VOXEL_CHUNK = 2048
 _N_QUADRATURE = 10_000
@@ -51,7 +52,7 @@ def afd_max(
         Amplitude per steradian, never negative.
     """
     vertices, _ = search_sphere()
-    basis = harmonic_basis(vertices, degree_of(fodf_sh.shape[-1])).astype(np.float32)
+    basis = sh_basis(vertices, degree_of_count(fodf_sh.shape[-1])).astype(np.float32)
     largest = np.zeros(mask.shape, dtype=np.float32)
     voxels = np.argwhere(mask)
     for start in range(0, len(voxels), _N_VOXEL_CHUNK):
@@ -127,7 +128,7 @@ def directionally_encoded_colour(
         axes of the image; float32, not clipped.
     """
     directions = spiral(_N_QUADRATURE)
-    basis = harmonic_basis(directions, degree_of(fodf_sh.shape[-1]))
+    basis = sh_basis(directions, degree_of_count(fodf_sh.shape[-1]))
     weights = (basis.T @ np.abs(directions)).astype(np.float32)  # (coef, 3)
     coefficients = np.nan_to_num(fodf_sh[mask].astype(np.float32))
     vector = np.maximum(coefficients @ weights, 0.0)

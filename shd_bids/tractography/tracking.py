@@ -22,9 +22,9 @@ from dipy.tracking.tracker import probabilistic_tracking
 from jaxtyping import Bool, Float
 
 from shd_bids.errors import TrackingError
+from shd_bids.sphere.harmonics import degree_of_count, sh_basis
 
 from .directions import tracking_sphere
-from .polynomials import degree_of, harmonic_basis
 from .seeds import draw_seeds, seed_voxels
 from .stopping import ends_in_fluid, fluid_map, white_matter_map
 
@@ -185,7 +185,7 @@ def _tabulate(
     shifted[:3, 3] += affine[:3, :3] @ low
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     directions_ras = tracking_sphere() @ axes.T
-    basis = harmonic_basis(directions_ras, degree_of(fodf_sh.shape[-1])).astype(np.float32)
+    basis = sh_basis(directions_ras, degree_of_count(fodf_sh.shape[-1])).astype(np.float32)
     amplitudes = _untouched((*(high - low).tolist(), len(directions_ras)))
     planes = zip(amplitudes, fodf_sh[box], white_matter[box] > 0, strict=True)
     for plane, coefficients, inside in planes:

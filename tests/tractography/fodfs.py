@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from shd_bids.tractography.polynomials import harmonic_basis
+from shd_bids.sphere.harmonics import sh_basis
 
 OBLIQUE = Rotation.from_euler("xyz", [20, -15, 30], degrees=True).as_matrix()
 AFFINES = {
@@ -32,7 +32,7 @@ def delta_fodf(directions: np.ndarray, lmax: int = 8) -> np.ndarray:
     directions = np.asarray(directions, dtype=float)
     unit = directions / np.linalg.norm(directions, axis=-1, keepdims=True)
     # The series of a delta is the basis at its direction; both antipodes share the integral.
-    series = harmonic_basis(unit.reshape(-1, 3), lmax)
+    series = sh_basis(unit.reshape(-1, 3), lmax)
     return series.reshape(*unit.shape[:-1], -1).astype(np.float32)
 
 

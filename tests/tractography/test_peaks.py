@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tractography.fodfs import angles_deg, delta_fodf, random_directions, save_image
 
+from shd_bids.sphere.harmonics import sh_basis
 from shd_bids.tractography.peaks import find_peaks, peaks_from_image, peaks_to_image
-from shd_bids.tractography.polynomials import harmonic_basis
 
 
 def _crossings(n: int, lmax: int = 8) -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +53,7 @@ def test_peaks_are_stationary_points_above_their_surroundings():
     for _ in range(10):
         near = axis + rng.normal(scale=0.03, size=axis.shape)
         near /= np.linalg.norm(near, axis=1, keepdims=True)
-        value = np.sum(harmonic_basis(near, 8) * fodf[:, 0, 0], axis=1)
+        value = np.sum(sh_basis(near, 8) * fodf[:, 0, 0], axis=1)
         assert np.all(value <= peaks.amplitudes[:, 0, 0, 0] + 1e-5)
 
 

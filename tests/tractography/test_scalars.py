@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from tractography.fodfs import delta_fodf, random_directions, save_image
 
+from shd_bids.sphere.harmonics import sh_basis
 from shd_bids.tractography.directions import spiral
 from shd_bids.tractography.peaks import find_peaks
-from shd_bids.tractography.polynomials import harmonic_basis
 from shd_bids.tractography.scalars import (
     afd_max,
     afd_total,
@@ -27,7 +27,7 @@ def _column(fodfs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def test_afd_total_is_the_integral_of_the_fodf():
     fodf, _ = _column(0.7 * delta_fodf(random_directions(20)))
-    basis = harmonic_basis(spiral(10_000), 8)
+    basis = sh_basis(spiral(10_000), 8)
     integral = 4 * np.pi * np.mean(fodf[:, 0, 0] @ basis.T, axis=1)
     np.testing.assert_allclose(afd_total(fodf).ravel(), 0.7, rtol=1e-5)
     np.testing.assert_allclose(integral, 0.7, rtol=1e-3)
