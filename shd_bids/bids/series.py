@@ -19,7 +19,7 @@ from shd_bids.bids.metadata import (
     read_metadata,
 )
 from shd_bids.bids.names import entity_stem
-from shd_bids.errors import BidsDataError
+from shd_bids.errors import BidsDataError, ConfigError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -111,6 +111,8 @@ def collect_series(
     ------
     BidsDataError
         If nothing is found, gradient files are missing, or runs to merge differ in their grid.
+    ConfigError
+        If a filter names an entity that the dataset does not use.
     """
     filters = filters or {}
     label = participant_label.removeprefix("sub-")
@@ -119,7 +121,7 @@ def collect_series(
     if session_labels:
         query["session"] = [name.removeprefix("ses-") for name in session_labels]
     query |= filters.get("dwi", {})
-    images = [file for file in layout.get(**query) if file.entities.get("part") != "phase"]
+    images = [file for file in _get(layout, query) if file.entities.get("part") != "phase"]
     if not images:
         raise BidsDataError(_nothing_found(layout, query))
     groups: dict[tuple[tuple[str, str], ...], list[Any]] = defaultdict(list)
@@ -213,13 +215,20 @@ def _find_t1w(
 ) -> Path | None:
     query: dict[str, Any] = {"datatype": "anat", "suffix": "T1w", "extension": IMAGE_EXTENSIONS}
     query |= {"subject": entities["sub"], **filters}
-    files = sorted(layout.get(**query), key=lambda file: file.path)
+    files = sorted(_get(layout, query), key=lambda file: file.path)
     files = [file for file in files if file.entities.get("part") != "phase"]
     same_session = [f for f in files if f.entities.get("session") == entities.get("ses")]
     files = same_session or files
     if len(files) > 1:
         LOGGER.info("%d T1w images: %s is taken.", len(files), files[0].filename)
     return Path(files[0].path) if files else None
+
+
+def _get(layout: BIDSLayout, query: Mapping[str, Any]) -> list[Any]:
+    try:
+        return layout.get(**query)
+    except ValueError as error:  # pybids says which entity it does not know, and its neighbours
+        raise ConfigError(f"--bids-filter-file: {error}") from error
 
 
 def _nothing_found(layout: BIDSLayout, query: Mapping[str, Any]) -> str:

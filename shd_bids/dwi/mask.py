@@ -102,8 +102,8 @@ def check_mask(
     n_voxel = int(mask.sum())
     if n_voxel < min_voxels:
         raise MaskError(
-            f"{source[0].upper()}{source[1:]} holds {n_voxel} voxels, expected at least "
-            f"{min_voxels}. Check that the series shows a brain, or choose another --mask-method."
+            f"There are {n_voxel} voxels in {source}, expected at least {min_voxels}. Check that "
+            "the series shows a brain, or choose another --mask-method."
         )
 
 
