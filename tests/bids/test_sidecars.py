@@ -82,7 +82,7 @@ def test_the_validator_finds_no_error_in_a_full_output(tmp_path, source):
                 n_volume = (20,) if fields["suffix"] == "dwi" else ()
                 nib.save(nib.Nifti1Image(np.ones((4, 4, 4, *n_volume)), np.eye(4)), file)
             else:
-                write_text(file, "a\tb\n1\t2\n" if extension == ".tsv" else "0 1\n")
+                write_text(file, TEXTS.get(extension, "0 1\n"))
         write_json(tmp_path / derivative_path(source, extension=".json", **fields), sidecar)
     for name in ("sub-01.html", "logs/CITATION.md", "sub-01/log/1/shd-bids.toml"):
         write_text(tmp_path / name, "text")
