@@ -1,16 +1,6 @@
-"""Probabilistic streamlines through DIPY, in world space whatever the axes of the image.
-
-DIPY steps in voxel indices: a direction d of its sphere moves a streamline by ``step * d`` divided
-by the voxel sizes, and the affine takes the result to the world. Its sphere therefore lies along
-the axes of the image, not of the world. Each direction of the sphere is turned (for a left-handed
-affine: mirrored) into the world before the fODF is evaluated there.
-
-Amplitudes are tabulated once for every white matter voxel, about 3 kB each: a step is then
-several times as fast as one from the spherical harmonics, and lands in the same place.
-"""
+"""Probabilistic streamlines through DIPY, many seeds at a time."""
 
 import logging
-import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -22,9 +12,9 @@ from dipy.tracking.tracker import probabilistic_tracking
 from jaxtyping import Bool, Float
 
 from shd_bids.errors import TrackingError
-from shd_bids.sphere.harmonics import degree_of_count, sh_basis
 
 from .directions import tracking_sphere
+from .field import FodfField, draw_directions, tabulate_fodf
 from .seeds import draw_seeds, seed_voxels
 from .stopping import ends_in_fluid, fluid_map, white_matter_map
 
@@ -33,16 +23,6 @@ LOGGER = logging.getLogger(__name__)
 _N_SEED_BATCH = 2000
 _N_SEED_TRIAL = 10_000
 _MIN_YIELD = 0.02
-
-
-@dataclass(frozen=True)
-class _Field:
-    """What streamlines run through: a box around the white matter."""
-
-    amplitudes: Float[np.ndarray, "x y z direction"]  # directions in the axes of the image
-    white_matter: Float[np.ndarray, "x y z"]
-    fluid: Float[np.ndarray, "x y z"] | None
-    affine: Float[np.ndarray, "4 4"]
 
 
 @dataclass(frozen=True)
@@ -122,8 +102,8 @@ def track_probabilistic(
     """
     if step_mm is None:
         step_mm = float(np.linalg.norm(affine[:3, :3], axis=0).min()) / 2
-    # DIPY multiplies this number with the seed's place: small ones give neighbours the same chance.
     generator = np.random.default_rng(random_seed)
+    # DIPY multiplies its number with the seed's place: a small one makes neighbours alike.
     rules = _Rules(
         step_mm=step_mm,
         max_angle_deg=max_angle_deg,
@@ -137,7 +117,7 @@ def track_probabilistic(
     _check(rules, n_streamlines)
     white_matter = white_matter_map(fodf_sh, mask, fractions)
     voxels = seed_voxels(white_matter, mask, threshold=seed_threshold)
-    field = _tabulate(fodf_sh, affine, white_matter, fluid_map(fractions))
+    field = tabulate_fodf(fodf_sh, affine, white_matter, fluid_map(fractions))
     if seeds is not None:
         if not len(seeds):
             raise TrackingError("No seed points were given; tracking needs at least one.")
@@ -170,50 +150,8 @@ def _check(rules: _Rules, n_streamlines: int) -> None:
         )
 
 
-def _tabulate(
-    fodf_sh: Float[np.ndarray, "x y z coef"],
-    affine: Float[np.ndarray, "4 4"],
-    white_matter: Float[np.ndarray, "x y z"],
-    fluid: Float[np.ndarray, "x y z"] | None,
-) -> _Field:
-    """Cut out the white matter, one voxel wider, and evaluate its fODFs along the image's axes."""
-    occupied = np.argwhere(white_matter > 0)
-    low = np.maximum(occupied.min(axis=0) - 1, 0)
-    high = np.minimum(occupied.max(axis=0) + 2, white_matter.shape)
-    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    shifted = affine.astype(float)
-    shifted[:3, 3] += affine[:3, :3] @ low
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    directions_ras = tracking_sphere() @ axes.T
-    basis = sh_basis(directions_ras, degree_of_count(fodf_sh.shape[-1])).astype(np.float32)
-    amplitudes = _untouched((*(high - low).tolist(), len(directions_ras)))
-    planes = zip(amplitudes, fodf_sh[box], white_matter[box] > 0, strict=True)
-    for plane, coefficients, inside in planes:
-        plane[inside] = np.nan_to_num(coefficients[inside].astype(np.float32)) @ basis.T
-    return _Field(
-        amplitudes=amplitudes,
-        white_matter=white_matter[box].astype(float),
-        fluid=None if fluid is None else fluid[box],
-        affine=shifted,
-    )
-
-
-def _untouched(shape: tuple[int, ...]) -> Float[np.ndarray, "x y z direction"]:
-    """Return float64 zeros that take up memory only where they are written, page by page."""
-    n_byte = 8 * int(np.prod(shape))
-    try:
-        memory = mmap.mmap(-1, n_byte, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    except OSError as error:
-        raise TrackingError(
-            f"Tracking needs address space for {n_byte / 1e9:.1f} GB and the system refused it; "
-            "of that only the white matter, about 3 kB a voxel, takes up memory. Raise the limit "
-            "on virtual memory or use --skip-tractography."
-        ) from error
-    return np.frombuffer(memory, dtype=np.float64).reshape(shape)
-
-
 def _track_batches(
-    field: _Field,
+    field: FodfField,
     rules: _Rules,
     voxels: Bool[np.ndarray, "x y z"],
     affine: Float[np.ndarray, "4 4"],
@@ -242,19 +180,17 @@ def _track_batches(
 
 
 def _track_seeds(
-    field: _Field,
+    field: FodfField,
     rules: _Rules,
     seeds: Float[np.ndarray, "seed 3"],
     generator: np.random.Generator,
 ) -> Iterator[Float[np.ndarray, "_ 3"]]:
     """Track from each seed once and yield the streamlines that are long enough and end well."""
-    world_to_vox = np.linalg.inv(field.affine)
-    seeds_vox = seeds @ world_to_vox[:3, :3].T + world_to_vox[:3, 3]
     found = probabilistic_tracking(
         seeds,
         ThresholdStoppingCriterion(field.white_matter, rules.stop_threshold),
         field.affine,
-        seed_directions=_first_directions(field, rules, seeds_vox, generator),
+        seed_directions=draw_directions(field, seeds, rules.relative_threshold, generator),
         sf=field.amplitudes,
         min_len=0,
         max_len=int(np.ceil(rules.max_length_mm)),
@@ -266,30 +202,13 @@ def _track_seeds(
         random_seed=rules.random_seed,
         return_all=False,
     )
-    lengths = (rules.min_length_mm, rules.max_length_mm)
-    kept = [s for s in found if lengths[0] <= (len(s) - 1) * rules.step_mm <= lengths[1]]
+    shortest = max(rules.min_length_mm, rules.step_mm)
+    kept = [s for s in found if shortest <= (len(s) - 1) * rules.step_mm <= rules.max_length_mm]
     if field.fluid is not None and kept:
         # The step that left the white matter is not part of the streamline; go it again.
         stops = np.array([p for s in kept for p in (2 * s[0] - s[1], 2 * s[-1] - s[-2])])
-        in_fluid = ends_in_fluid(stops @ world_to_vox[:3, :3].T + world_to_vox[:3, 3], field.fluid)
+        in_fluid = ends_in_fluid(field.to_vox(stops), field.fluid)
         ends_well = ~in_fluid.reshape(-1, 2).any(axis=1)
         kept = [kept[i] for i in np.flatnonzero(ends_well)]
     for streamline in kept:
         yield streamline.astype(np.float32)
-
-
-def _first_directions(
-    field: _Field,
-    rules: _Rules,
-    seeds_vox: Float[np.ndarray, "seed 3"],
-    generator: np.random.Generator,
-) -> Float[np.ndarray, "seed 3"]:
-    """Draw a direction for each seed, in image axes, as likely as its amplitude is large."""
-    nearest = np.rint(seeds_vox).astype(int)
-    nearest = np.clip(nearest, 0, np.array(field.white_matter.shape) - 1)
-    amplitudes = field.amplitudes[tuple(nearest.T)]
-    floor = rules.relative_threshold * amplitudes.max(axis=1, keepdims=True)
-    amplitudes[amplitudes < np.maximum(floor, 0.0)] = 0.0
-    cumulative = np.cumsum(amplitudes, axis=1)
-    chance = generator.uniform(size=(len(seeds_vox), 1)) * cumulative[:, -1:]
-    return tracking_sphere()[np.argmax(cumulative > chance, axis=1)]
