@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,dev]'
 	touch $@
 
-$(DEMO)/bids/dataset_description.json: $(STAMP)
+$(DEMO)/bids/dataset_description.json: | $(STAMP)
 	$(BIN)/python -m shd_bids.testing.phantom $(DEMO)/bids
 
 demo: $(STAMP) $(DEMO)/bids/dataset_description.json
