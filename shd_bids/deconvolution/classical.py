@@ -35,7 +35,6 @@ from .solution import FodfSolution
 LOGGER = logging.getLogger(__name__)
 
 _CHUNK = 1000  # voxels a task: seconds of work, megabytes of data
-_PEAK = np.sqrt(4.0 * np.pi)
 
 
 def fit_csd(
@@ -50,6 +49,9 @@ def fit_csd(
 ) -> FodfSolution:
     """Deconvolve the highest shell with the white matter response (Tournier et al., 2007).
 
+    Directions count as negative below zero, as in MRtrix3, not below a tenth of the mean, as is
+    DIPY's default: on the phantom that gives the same angular error and fewer false peaks.
+
     Parameters
     ----------
     dwi
@@ -63,7 +65,8 @@ def fit_csd(
     responses
         Must hold ``WM``; other tissues are not used.
     lmax
-        Degree of the fODF, even; degrees that the shell has too few directions for are zero.
+        Degree of the fODF, even. The fit stops one degree above what the shell's directions
+        determine, and higher coefficients are zero.
     n_threads
         Number of processes.
 
@@ -76,7 +79,8 @@ def fit_csd(
     unit = white.isotropic_signal(0)
     top = shells.n_shell - 1
     volumes = shells.volumes(top)
-    fitted_lmax = largest_degree(len(volumes), lmax)
+    # Positivity determines about one degree more than the directions do (Tournier et al., 2007).
+    fitted_lmax = min(lmax, largest_degree(len(volumes), lmax) + 2)
     if fitted_lmax < lmax:
         LOGGER.warning(
             "CSD is fitted to degree %d, not %d: b=%.0f has %d directions.",
@@ -89,16 +93,18 @@ def fit_csd(
     bvecs = np.vstack([np.zeros(3), gradients.bvecs_ras[volumes]])
     table = gradient_table(bvals, bvecs=bvecs, b0_threshold=0)
     kernel = AxSymShResponse(unit, white.to_lmax(fitted_lmax)[top] / unit)
-    model = ConstrainedSphericalDeconvModel(
-        table, kernel, sh_order_max=fitted_lmax, reg_sphere=default_sphere
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Number of parameters required", UserWarning)
+        model = ConstrainedSphericalDeconvModel(
+            table, kernel, sh_order_max=fitted_lmax, reg_sphere=default_sphere, tau=0.0
+        )
 
     def fit_chunk(signal: np.ndarray) -> np.ndarray:
         with_b0 = np.concatenate([signal[:, :1], signal[:, volumes]], axis=1)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            descoteaux = model.fit(with_b0).shm_coeff
-            fitted = convert_sh_descoteaux_tournier(descoteaux)
+            # DIPY warns when it reaches its limit of 50 iterations, by which nothing moves.
+            warnings.filterwarnings("ignore", "maximum number of iterations exceeded", UserWarning)
+            fitted = convert_sh_descoteaux_tournier(model.fit(with_b0).shm_coeff)
         return np.pad(fitted, ((0, 0), (0, count_coefficients(lmax) - fitted.shape[1])))
 
     design = _design_matrix(gradients, shells, [white], lmax, unit)

@@ -22,7 +22,7 @@ METHOD = (
     "(Smith et al., 2015)"
 )
 _ISOTROPIC = np.sqrt(4.0 * np.pi)
-_FEW_VOXELS = 20
+_FEW_VOXELS = 10
 _FREE_WATER_FLOOR = 2.0e-3  # mm²/s; free water at 37 °C has 3.0e-3
 
 

@@ -24,7 +24,7 @@ _MAX_EROSION = 3
 _MIN_KEPT_BY_EROSION = 0.4
 #: Share of the refined class that is kept, and the number that should not be fallen below.
 _SHARE = {"WM": 0.005, "GM": 0.02, "CSF": 0.10}
-_AT_LEAST = 50
+_AT_LEAST = 10
 _MAX_SHARE_OF_SMALL_CLASS = 0.3
 
 
