@@ -116,5 +116,5 @@ def tract_metrics(streamlines: Sequence[Float[np.ndarray, "_ 3"]]) -> dict[str, 
     }
 
 
-def _percentile(values: Float[np.ndarray, " value"], percent: float) -> float:
+def _percentile(values: Float[np.ndarray, " value"], percent: int) -> float:
     return float(np.percentile(values, percent)) if values.size else 0.0

@@ -128,7 +128,7 @@ def slice_position_mm(
     return float((affine[:3, :3] @ centre + affine[:3, 3])[through])
 
 
-def mark_sides(axes: Axes, plane: str, *, size: float = 9.0, all_sides: bool = False) -> None:
+def mark_sides(axes: Axes, plane: str, *, size: int = 9, all_sides: bool = False) -> None:
     """Write the anatomical letters at the left and right of a slice, or at all four edges."""
     horizontal, vertical, _ = PLANE_AXES[plane]
     (left, right), (bottom, top) = AXIS_LETTERS[horizontal], AXIS_LETTERS[vertical]

@@ -65,7 +65,7 @@ def plot_denoising(
     """
     stage = Stage.around(mask, affine)
     first, second = to_canonical(before, affine)[0], to_canonical(after, affine)[0]
-    removed = np.where(stage.mask, first - second, 0.0)
+    removed = np.where(stage.mask, first - second, np.nan)
     greys = grey_range(first, stage.mask)
     spread = 3.0 * float(np.std(removed[stage.mask])) if stage.mask.any() else 1.0
     noise = None if sigma is None else to_canonical(sigma, affine)[0]

@@ -89,7 +89,7 @@ def plot_fodf(
         color="#ced4da", fontsize=9, va="bottom",
     )  # fmt: skip
     direction_legend(figure, y=0.002)
-    return save_figure(figure, out_file, dpi=150)
+    return save_figure(figure, out_file, dpi=150 if len(found) < 3 else 110)
 
 
 def _typical_peak(

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from shd_bids.reports.figures.anatomy import (
     PLANE_AXES,
@@ -98,9 +99,10 @@ class Stage:
         self, axes: Axes, mask: Bool[np.ndarray, "x y z"], plane: str, index: int, color: str
     ) -> None:
         """Draw the contour of a mask in RAS order over a slice."""
-        image = self.window.cut(mask, plane, index).astype(float)
-        if 0 < image.sum() < image.size:
-            axes.contour(image, levels=[0.5], colors=[color], linewidths=1.1)
+        image = np.pad(self.window.cut(mask, plane, index).astype(float), 1)
+        if image.any():
+            rows, columns = (np.arange(-1, length - 1) for length in image.shape)
+            axes.contour(columns, rows, image, levels=[0.5], colors=[color], linewidths=1.1)
 
     def draw(
         self, rows: Sequence[Row], *, width_in: float = 12.0, footer_in: float = 0.0
@@ -165,4 +167,5 @@ class Stage:
         axes.text(
             0.02, 0.02, f"{letter} = {position:.0f} mm",
             color="#ced4da", fontsize=7, transform=axes.transAxes, va="bottom",
+            path_effects=[withStroke(linewidth=2, foreground="black")],
         )  # fmt: skip

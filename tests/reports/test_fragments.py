@@ -1,0 +1,65 @@
+"""Tables and notes: what a file says is shown, never run."""
+
+import numpy as np
+import pytest
+
+from shd_bids.reports.crashes import crash_fragment, crash_message
+from shd_bids.reports.fragments import (
+    configuration_block,
+    data_table,
+    duration,
+    fact_table,
+    note,
+    shells_table,
+    timings_table,
+)
+
+HOSTILE = '<script>alert("x")</script> & more'
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        fact_table({HOSTILE: HOSTILE}),
+        data_table([HOSTILE], [[HOSTILE]]),
+        timings_table({HOSTILE: 1.0}),
+        configuration_block(HOSTILE),
+        note(HOSTILE),
+    ],
+)
+def test_text_is_escaped(html):
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+    assert "&amp; more" in html
+
+
+def test_a_crash_file_is_escaped_and_may_hold_anything(tmp_path):
+    (tmp_path / "crash-1.txt").write_bytes(HOSTILE.encode() + b"\xff\xfe")
+    (tmp_path / "crash-2.txt").write_bytes(b"")
+    (tmp_path / "crash-3.pklz").write_bytes(b"\x80")
+    html = crash_fragment(tmp_path)
+    assert "3 steps failed" in html
+    assert "<script>" not in html
+    assert "The crash file is empty." in html
+    assert "crash-3.pklz" in html
+
+
+def test_no_folder_of_crashes_means_no_errors(tmp_path):
+    assert "No errors" in crash_fragment(tmp_path / "absent")
+
+
+def test_the_message_of_a_crash_is_its_error_not_the_line_after_it():
+    text = "Traceback\n  File x\nshd_bids.errors.MaskError: The mask is empty.\n\nkeys: 3\n"
+    assert crash_message(text) == "MaskError: The mask is empty."
+
+
+def test_the_shells_table_says_which_degree_the_directions_carry():
+    html = shells_table(np.array([0.0, 1000.0, 3000.0]), np.array([1, 30, 90]))
+    assert "reference signal" in html
+    assert "up to degree 6" in html
+    assert "up to degree 10" in html
+
+
+def test_times_add_up_to_the_total():
+    assert "1 min 30 s" in timings_table({"mask": 30.0, "fit": 60.0})
+    assert duration(7260.0) == "2 h 1 min"

@@ -1,0 +1,74 @@
+"""The methods text and its references."""
+
+import re
+
+import pytest
+
+from shd_bids.reports.methods import (
+    bibliography,
+    bibtex_text,
+    cited_keys,
+    html_text,
+    markdown_text,
+    write_citation,
+)
+
+TEXT = """
+Noise was removed as by @mppca with DIPY [@dipy].
+
+fODFs came from SHD-TV [@shdtv; @csd]; voxels with S < 0 & "odd" ones were clipped, see `fit`.
+"""
+
+
+def test_citations_become_names_and_years():
+    text = markdown_text(TEXT)
+    assert "as by Veraart et al. (2016) with DIPY (Garyfallidis et al., 2014)." in text
+    assert "(Elaldi et al., 2024; Tournier et al., 2007)" in text
+    assert "@" not in text
+
+
+def test_only_what_is_cited_is_listed():
+    assert cited_keys(TEXT) == ["mppca", "dipy", "shdtv", "csd"]
+    assert len(re.findall(r"^- ", markdown_text(TEXT), re.MULTILINE)) == 4
+    assert bibtex_text(TEXT).count("@") == 4
+    assert "References" not in markdown_text("Nothing is cited.")
+
+
+def test_an_unknown_key_or_an_address_stays_readable():
+    text = markdown_text("See [@nobody2020] or mail a@b.org.")
+    assert "(nobody2020)" in text
+    assert "a@b.org" in text
+
+
+def test_the_html_is_escaped_and_links_to_the_works():
+    html = html_text(TEXT)
+    assert "S &lt; 0 &amp;" in html
+    assert "<code>fit</code>" in html
+    assert '<a href="https://doi.org/10.1016/j.neuroimage.2016.08.016">' in html
+    assert '<a href="https://arxiv.org/abs/2411.11819">' in html
+
+
+@pytest.mark.parametrize("key", bibliography())
+def test_every_reference_is_complete(key):
+    reference = bibliography()[key]
+    assert {"author", "title", "year"} <= set(reference.fields)
+    assert reference.fields.keys() & {"journal", "booktitle"}
+    assert re.fullmatch(r"(19|20)\d\d", reference.fields["year"])
+    assert "{" not in reference.markdown
+    assert reference.markdown.isprintable()
+
+
+def test_works_that_the_program_rests_on_can_be_cited():
+    expected = {
+        "shdtv", "rtesd", "esd", "csd", "msmtcsd", "dhollander2016", "dhollander2019", "mppca",
+        "dipy", "nipype", "bids", "bidsapps", "deepsphere", "healpix", "afd", "dec", "nufo",
+        "gfa", "girard2014", "otsu",
+    }  # fmt: skip
+    assert expected <= set(bibliography())
+
+
+def test_the_citation_files_are_written_together(tmp_path):
+    write_citation(TEXT, tmp_path / "logs")
+    names = sorted(file.name for file in (tmp_path / "logs").iterdir())
+    assert names == ["CITATION.bib", "CITATION.html", "CITATION.md"]
+    assert "<body>" in (tmp_path / "logs" / "CITATION.html").read_text(encoding="utf-8")
