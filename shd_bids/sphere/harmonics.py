@@ -38,7 +38,7 @@ def degree_of_count(n_coef: int) -> int:
     >>> degree_of_count(45)
     8
     """
-    lmax = int(round((np.sqrt(8.0 * n_coef + 1.0) - 3.0) / 2.0))
+    lmax = round((np.sqrt(8.0 * n_coef + 1.0) - 3.0) / 2.0)
     if lmax % 2 or count_coefficients(lmax) != n_coef:
         raise ValueError(f"{n_coef} is not the number of coefficients of an even SH expansion.")
     return lmax

@@ -1,0 +1,144 @@
+"""Checkpoints to go on from, and weights to keep.
+
+Both are safetensors files, which hold tensors and text and cannot run code.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from shd_bids import __version__
+from shd_bids.errors import WeightsError
+
+from .network import NetworkSettings, ShdNetwork
+
+_TENSOR = "__tensor__"
+
+
+def _flatten(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
+    """Move the tensors of a nested state to ``tensors``, leaving JSON with their names."""
+    if isinstance(value, torch.Tensor):
+        tensors[name] = value.detach().cpu().contiguous()
+        return {_TENSOR: name}
+    if isinstance(value, dict):
+        # JSON has no integer keys, and an optimiser's state has nothing else.
+        return {
+            "dict": [[key, _flatten(item, f"{name}/{key}", tensors)] for key, item in value.items()]
+        }
+    if isinstance(value, list | tuple):
+        return {"list": [_flatten(item, f"{name}/{i}", tensors) for i, item in enumerate(value)]}
+    return value
+
+
+def _restore(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if _TENSOR in value:
+        return tensors[value[_TENSOR]]
+    if "dict" in value:
+        return {key: _restore(item, tensors) for key, item in value["dict"]}
+    return [_restore(item, tensors) for item in value["list"]]
+
+
+def _write(tensors: dict[str, torch.Tensor], metadata: dict[str, str], file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    save_file(tensors, temporary, metadata=metadata)
+    temporary.replace(file)
+
+
+def _read(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    try:
+        with safe_open(file, framework="pt") as content:
+            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118  # not a dict
+            return tensors, content.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"{file} cannot be read as a safetensors file ({error}). "
+            "Give the file that shd-bids wrote, or delete it to start again."
+        ) from error
+
+
+def save_checkpoint(state: dict[str, Any], file: Path) -> None:
+    """Save a nested state of tensors and plain values; the file appears whole or not at all."""
+    tensors: dict[str, torch.Tensor] = {}
+    tree = _flatten(state, "state", tensors)
+    _write(tensors, {"version": __version__, "tree": json.dumps(tree)}, file)
+
+
+def load_checkpoint(file: Path) -> dict[str, Any] | None:
+    """Load what ``save_checkpoint`` saved; None if there is no such file.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged or of another version.
+    """
+    if not file.is_file():
+        return None
+    tensors, metadata = _read(file)
+    if metadata.get("version") != __version__ or "tree" not in metadata:
+        raise WeightsError(
+            f"{file} is a checkpoint of shd-bids {metadata.get('version', 'unknown')}, this is "
+            f"{__version__}. Delete it, or use --clean-workdir, to start the training again."
+        )
+    restored: dict[str, Any] = _restore(json.loads(metadata["tree"]), tensors)
+    return restored
+
+
+def save_weights(network: ShdNetwork, file: Path) -> None:
+    """Save the weights with the settings they belong to."""
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
+    }
+    _write(tensors, network.settings.to_metadata() | {"version": __version__}, file)
+
+
+def load_weights(network: ShdNetwork, file: Path) -> None:
+    """Load weights into a network.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged or belongs to another architecture or acquisition.
+    """
+    tensors, metadata = _read(file)
+    expected = network.settings.to_metadata()
+    differing = [
+        f"{key} is {metadata.get(key, 'missing')}, needed {value}"
+        for key, value in expected.items()
+        if metadata.get(key) != value
+    ]
+    if differing:
+        raise WeightsError(
+            f"The weights in {file} do not fit this run: {'; '.join(differing)}. "
+            "Choose the --shd-preset they were trained with and data with the same shells."
+        )
+    network.load_state_dict(tensors)
+
+
+def read_settings(file: Path) -> NetworkSettings:
+    """Read the settings that the weights in a file belong to.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged or was not written by ``save_weights``.
+    """
+    _, metadata = _read(file)
+    try:
+        return NetworkSettings(
+            n_side=int(metadata["n_side"]),
+            n_level=int(metadata["n_level"]),
+            filters=int(metadata["filters"]),
+            n_order=int(metadata["n_order"]),
+            n_shell=int(metadata["n_shell"]),
+            tissues=tuple(metadata["tissues"].split("+")),
+        )
+    except (KeyError, ValueError) as error:
+        raise WeightsError(f"{file} was not written by shd-bids: {error} is missing.") from error

@@ -1,0 +1,135 @@
+"""The four terms of the loss: masked means over voxels (Elaldi et al. 2024, section 3.3).
+
+Weights and scales are those of the authors, whose sphere has ``REFERENCE_PIXELS`` pixels.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from shd_bids.sphere.harmonics import sh_basis
+from shd_bids.sphere.healpix import hemisphere
+
+from .network import ShdNetwork
+
+#: Pixels of the full HEALPix sphere with n_side 16, over which the authors average and normalise.
+REFERENCE_PIXELS = 3072
+CAUCHY_SIGMA = 1e-5
+_TINY = 1e-8
+
+
+def reconstruction_loss(
+    prediction: Float[Tensor, "voxel volume"], target: Float[Tensor, "voxel volume"]
+) -> Float[Tensor, ""]:
+    """Average the squared residual."""
+    return (prediction - target).square().mean()
+
+
+def non_negativity_loss(fodf: Float[Tensor, "voxel vertex"]) -> Float[Tensor, ""]:
+    """Average the square of the negative amplitudes."""
+    return fodf.clamp(max=0.0).square().mean()
+
+
+def sparsity_loss(
+    fodf: Float[Tensor, "voxel vertex"], sigma: float = CAUCHY_SIGMA
+) -> Float[Tensor, ""]:
+    """Average the Cauchy penalty ``2 log(1 + f^2 / (2 sigma))`` of the amplitudes."""
+    return 2.0 * torch.log1p(fodf.square() / (2.0 * sigma)).mean()
+
+
+def total_variation_loss(
+    function: Float[Tensor, "batch x y z component"], mask: Bool[Tensor, "batch x y z"]
+) -> Float[Tensor, ""]:
+    """Average the squared differences to the 6 face neighbours, after L2 normalisation.
+
+    Along each axis, every masked voxel that has two neighbours is compared with both; the six
+    directions count the same. ``function`` holds amplitudes, or SH coefficients: the basis is
+    orthonormal, so the differences are the same up to the number of vertices.
+    """
+    norm = torch.linalg.vector_norm(function, dim=-1, keepdim=True)
+    unit = function / (norm + _TINY)
+    total = function.new_zeros(())
+    for axis in (1, 2, 3):
+        length = function.shape[axis]
+        if length < 3:
+            continue
+        centre = unit.narrow(axis, 1, length - 2)
+        inside = mask.narrow(axis, 1, length - 2)
+        count = inside.sum().clamp(min=1) * function.shape[-1]
+        for start in (0, 2):
+            difference = centre - unit.narrow(axis, start, length - 2)
+            squared = difference.square().sum(dim=-1)
+            total = total + (squared * inside).sum() / count
+    return total / 6.0
+
+
+def spherical_total_variation(
+    fodf_sh: Float[Tensor, "batch x y z coef"], mask: Bool[Tensor, "batch x y z"]
+) -> Float[Tensor, ""]:
+    """Give ``total_variation_loss`` of the amplitudes on the reference sphere, from SH."""
+    return total_variation_loss(fodf_sh, mask) * (fodf_sh.shape[-1] / REFERENCE_PIXELS)
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the four terms; SHD is SHD-TV without total variation."""
+
+    reconstruction: float = 1.0
+    non_negativity: float = 0.1
+    sparsity: float = 5e-5
+    total_variation: float = 0.5
+
+    @classmethod
+    def for_model(cls, model: str, tv_weight: float | None = None) -> "LossWeights":
+        """Give the weights of ``shd-tv`` or ``shd``; ``tv_weight`` replaces SHD-TV's own."""
+        if model == "shd":
+            return cls(sparsity=1e-5, total_variation=0.0)
+        return cls() if tv_weight is None else cls(total_variation=tv_weight)
+
+
+class ShdLoss(nn.Module):
+    """The weighted sum of the four terms.
+
+    Parameters
+    ----------
+    lmax
+        Degree of the fODF.
+    n_side
+        HEALPix resolution on which non-negativity and sparsity are judged.
+    weights
+        Weight of each term.
+    """
+
+    to_amplitude: Tensor
+
+    def __init__(self, lmax: int, n_side: int, weights: LossWeights) -> None:
+        super().__init__()
+        basis = sh_basis(hemisphere(n_side).vertices, lmax)
+        self.register_buffer("to_amplitude", torch.as_tensor(basis).float(), persistent=False)
+        self.weights = weights
+
+    def forward(
+        self,
+        network: ShdNetwork,
+        coefficients: Float[Tensor, "batch x y z unknown"],
+        dwi: Float[Tensor, "batch x y z volume"],
+        mask: Bool[Tensor, "batch x y z"],
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Give each term unweighted, by name, and their weighted sum as ``total``."""
+        inside = coefficients[mask]
+        amplitude = inside[:, : network.n_coef] @ self.to_amplitude.T
+        weights = self.weights
+        terms = {
+            "reconstruction": reconstruction_loss(network.predict_signal(inside), dwi[mask]),
+            "non_negativity": non_negativity_loss(amplitude),
+            "sparsity": sparsity_loss(amplitude),
+        }
+        if weights.total_variation > 0:
+            fodf_sh = coefficients[..., : network.n_coef]
+            terms["total_variation"] = spherical_total_variation(fodf_sh, mask)
+        terms["total"] = torch.stack(
+            [getattr(weights, name) * value for name, value in terms.items()]
+        ).sum()
+        return terms

@@ -1,0 +1,84 @@
+"""Deconvolve a whole scan with a trained network, tile by tile."""
+
+import logging
+from itertools import product
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from shd_bids.errors import DeviceError
+
+from .network import ShdNetwork
+from .patches import MaskedScan
+from .presets import Preset
+
+LOGGER = logging.getLogger(__name__)
+
+
+def predict(
+    network: ShdNetwork,
+    scan: MaskedScan,
+    preset: Preset,
+    *,
+    compute_dtype: torch.dtype = torch.float32,
+) -> Float[Tensor, "x y z unknown"]:
+    """Deconvolve every voxel of the mask.
+
+    The scan is cut in tiles that share no voxel; each is given a halo of neighbours, whose result
+    is thrown away. Tiles start at multiples of the U-Net's spatial pooling, so that its cells are
+    the same in every tile. Tiles are halved when the card's memory does not suffice.
+
+    Returns
+    -------
+    coefficients
+        On the CPU, in the box of the scan, zero outside the mask.
+
+    Raises
+    ------
+    DeviceError
+        If even the smallest tile does not fit in the memory of the card.
+    """
+    tile = preset.tile
+    smallest = 2 ** (preset.n_level - 1)
+    while True:
+        try:
+            return _predict_tiles(network, scan, tile, preset.halo, compute_dtype)
+        except torch.cuda.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            if tile // 2 < smallest:
+                free, total = torch.cuda.mem_get_info(scan.dwi.device)
+                raise DeviceError(
+                    f"The card ran out of memory with tiles of {tile} voxels: "
+                    f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB are free. "
+                    "Use --shd-preset fast or --device cpu, or end other jobs on the card."
+                ) from error
+            tile = max(tile // 2 // smallest * smallest, smallest)
+            LOGGER.warning("The card ran out of memory; going on with tiles of %d voxels.", tile)
+
+
+@torch.inference_mode()
+def _predict_tiles(
+    network: ShdNetwork, scan: MaskedScan, tile: int, halo: int, compute_dtype: torch.dtype
+) -> Float[Tensor, "x y z unknown"]:
+    network.eval()
+    shape = tuple(scan.mask.shape)
+    result = torch.zeros(*shape, network.kernel.shape[1])
+    # Zeros stand for what lies beyond the box, as in training.
+    end = [halo + (-length) % tile + halo for length in shape]
+    padding = (0, 0, halo, end[2], halo, end[1], halo, end[0])
+    padded = functional.pad(scan.dwi, padding)
+    starts = [range(0, length, tile) for length in shape]
+    core = slice(halo, halo + tile)
+    for corner in product(*starts):
+        inside = tuple(
+            slice(a, min(a + tile, length)) for a, length in zip(corner, shape, strict=True)
+        )
+        if not scan.mask[inside].any():
+            continue
+        window = tuple(slice(a, a + tile + 2 * halo) for a in corner)
+        coefficients = network(padded[window].unsqueeze(0), compute_dtype)[0, core, core, core]
+        kept = tuple(slice(0, part.stop - part.start) for part in inside)
+        result[inside] = coefficients[kept].cpu()
+    return result * scan.mask.cpu().unsqueeze(-1)
