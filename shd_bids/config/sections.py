@@ -154,7 +154,11 @@ class DeconvConfig:
         Option("largest harmonic degree of the fODF, even", minimum=2, maximum=18, metavar="L"),
     ] = 8
     weights: Annotated[
-        Path | None, Option("network weights (.safetensors) to start from", metavar="FILE")
+        Path | None,
+        Option(
+            "network weights (.safetensors) of an earlier run, to use without training",
+            metavar="FILE",
+        ),
     ] = None
     device: Annotated[
         str,

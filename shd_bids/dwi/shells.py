@@ -98,7 +98,7 @@ def cluster_shells(
         index[group] = shell
     centres = [0.0, *(float(np.round(np.median(bvals[group]))) for group in groups)]
     shells = Shells(np.array(centres), index)
-    LOGGER.info("Shells: %s.", shells.describe())
+    LOGGER.debug("Shells: %s.", shells.describe())
     return shells
 
 

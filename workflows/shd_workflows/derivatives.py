@@ -79,11 +79,12 @@ class Target:
         }
 
     def sink(self, name: str, paths: Mapping[str, str], sidecars: Any = None) -> Node:
-        """Make the node that saves some files."""
+        """Make the node that saves some files; it copies, so that a process of its own is waste."""
         node = Node(
             SaveDerivatives(paths=dict(paths), output_dir=str(self.output_dir)),
             name=name,
             mem_gb=0.1,
+            run_without_submitting=True,
         )
         if sidecars is not None:
             node.inputs.sidecars = sidecars

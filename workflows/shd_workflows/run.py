@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shutil
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ from .pages import write_citations, write_page
 from .participant import init_participant_wf, participant_wf_name
 from .plan import SeriesPlan, plan_series
 from .plugin import ResilientPlugin, TaskSettings
-from .workdir import hold_participants, prepare_work_dir
+from .workdir import hold_participants, prepare_work_dir, remember_seconds
 
 LOGGER = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ def run_participants(
         set_up_logging(verbosity=verbosity, log_files=log_files)
         LOGGER.info("shd-bids %s. %s", __version__, resources_text)
         _plan(config, outcomes)
+        _configure_nipype(config)
         workflow = build_workflow(config, outcomes)
         settings = TaskSettings(log_files=log_files, verbosity=verbosity, gpus=tuple(gpus))
         plugin = ResilientPlugin(
@@ -105,7 +107,9 @@ def run_participants(
             memory_gb=config.resources.mem or 8.0,
             settings=settings,
         )
-        _execute(workflow, plugin, config)
+        if execution.write_graph:
+            _write_graphs(workflow, outcomes)
+        _execute(workflow, plugin)
         _judge(outcomes, plugin)
         _report(outcomes, config, plugin, workflow.visit_desc(), run_id, resources_text)
     return outcomes
@@ -186,19 +190,34 @@ def _plan(config: RunConfig, outcomes: Sequence[Outcome]) -> None:
             )
 
 
-def _execute(workflow: LiterateWorkflow, plugin: ResilientPlugin, config: RunConfig) -> None:
+def _configure_nipype(config: RunConfig) -> None:
+    """Set what nipype copies into every graph and node when they are made."""
     nipype_config.update_config(
         {
             "execution": {
                 "crashfile_format": "txt",
                 "check_version": "false",
                 "hash_method": "timestamp",
-                "poll_sleep_duration": "0.05",
+                "poll_sleep_duration": "0.02",
                 "remove_unnecessary_outputs": "false",
                 "stop_on_first_crash": str(config.execution.stop_on_first_crash).lower(),
             }
         }
     )
+
+
+def _write_graphs(workflow: LiterateWorkflow, outcomes: Sequence[Outcome]) -> None:
+    """Write each participant's graph to its log folder, drawn if Graphviz is there."""
+    kind = "svg" if shutil.which("dot") else "dot"
+    for outcome in outcomes:
+        participant_wf = workflow.get_node(participant_wf_name(outcome.label))
+        if participant_wf is not None:
+            participant_wf.write_graph(
+                str(outcome.log_dir / "graph.dot"), graph2use="colored", format=kind
+            )
+
+
+def _execute(workflow: LiterateWorkflow, plugin: ResilientPlugin) -> None:
     if not workflow.list_node_names():
         return
     started = monotonic()
@@ -234,6 +253,7 @@ def _report(
 ) -> None:
     """Write every participant's page, and the methods text of the dataset."""
     output_dir = config.execution.output_dir
+    seconds = remember_seconds(config.execution.work_dir, plugin.seconds)
     for outcome in outcomes:
         own = participant_wf_name(outcome.label)
         outcome.page = write_page(
@@ -242,7 +262,7 @@ def _report(
             run_id=run_id,
             plans=outcome.plans,
             messages=outcome.messages,
-            seconds={name: s for name, s in plugin.seconds.items() if own in name.split(".")},
+            seconds={name: s for name, s in seconds.items() if own in name.split(".")},
             resources_text=resources_text,
             toml=(outcome.log_dir / "shd-bids.toml").read_text(encoding="utf-8"),
             methods=methods,

@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -68,6 +68,33 @@ def prepare_work_dir(work_dir: Path, *, bids_dir: Path, clean: bool) -> None:
                 f"The work directory {work_dir} belongs to {what} {found.get(key)}; this run is of "
                 f"{what} {wanted[key]}. Give another --work-dir, or --clean-workdir to start anew."
             )
+
+
+def remember_seconds(work_dir: Path, seconds: Mapping[str, float]) -> dict[str, float]:
+    """Keep how long each node took, also for a later run that takes it from the cache.
+
+    Parameters
+    ----------
+    work_dir
+        Folder of the intermediate results.
+    seconds
+        Wall time by the full name of each node that ran now.
+
+    Returns
+    -------
+    dict
+        Wall time of all nodes that ran in this work directory, the earliest first.
+    """
+    file = work_dir / "seconds.json"
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none yet, or cut off: only times are lost
+        known = {}
+    for name in seconds:
+        known.pop(name, None)
+    known |= seconds
+    write_json(file, known)
+    return known
 
 
 @contextmanager
