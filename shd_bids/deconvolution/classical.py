@@ -9,6 +9,7 @@ small, and it refuses two-tissue data.
 import logging
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from dipy.core.gradients import gradient_table
@@ -95,18 +96,12 @@ def fit_csd(
     kernel = AxSymShResponse(unit, white.to_lmax(fitted_lmax)[top] / unit)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Number of parameters required", UserWarning)
+        warnings.filterwarnings("ignore", "The legacy descoteaux07 SH basis")
         model = ConstrainedSphericalDeconvModel(
             table, kernel, sh_order_max=fitted_lmax, reg_sphere=default_sphere, tau=0.0
         )
 
-    def fit_chunk(signal: np.ndarray) -> np.ndarray:
-        with_b0 = np.concatenate([signal[:, :1], signal[:, volumes]], axis=1)
-        with warnings.catch_warnings():
-            # DIPY warns when it reaches its limit of 50 iterations, by which nothing moves.
-            warnings.filterwarnings("ignore", "maximum number of iterations exceeded", UserWarning)
-            fitted = convert_sh_descoteaux_tournier(model.fit(with_b0).shm_coeff)
-        return np.pad(fitted, ((0, 0), (0, count_coefficients(lmax) - fitted.shape[1])))
-
+    fit_chunk = partial(_deconvolve_shell, model, volumes, count_coefficients(lmax))
     design = _design_matrix(gradients, shells, [white], lmax, unit)
     return _assemble("csd", dwi, mask, fit_chunk, design, unit, [white], n_threads)
 
@@ -162,10 +157,23 @@ def fit_msmt_csd(
     amplitudes[-len(isotropic) :, n_coef:] = np.eye(len(isotropic))
     solver = ConeSolver.build(design.T @ design, amplitudes)
 
-    def fit_chunk(signal: np.ndarray) -> np.ndarray:
-        return solver.solve(signal @ design)
-
+    fit_chunk = partial(_deconvolve_shells, solver, design)
     return _assemble("msmtcsd", dwi, mask, fit_chunk, design, unit, tissues, n_threads)
+
+
+def _deconvolve_shell(
+    model: ConstrainedSphericalDeconvModel, volumes: np.ndarray, n_coef: int, signal: np.ndarray
+) -> np.ndarray:
+    with_b0 = np.insert(signal[:, volumes], 0, 1.0, axis=1)  # a column that DIPY skips
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "maximum number of iterations exceeded", UserWarning)
+        warnings.filterwarnings("ignore", "The legacy descoteaux07 SH basis")
+        fitted = convert_sh_descoteaux_tournier(model.fit(with_b0).shm_coeff)
+    return np.pad(fitted, ((0, 0), (0, n_coef - fitted.shape[1])))
+
+
+def _deconvolve_shells(solver: ConeSolver, design: np.ndarray, signal: np.ndarray) -> np.ndarray:
+    return solver.solve(signal @ design)
 
 
 def _require(responses: dict[str, Response], tissue: str, model: str) -> Response:

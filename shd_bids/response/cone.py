@@ -7,6 +7,7 @@ from jaxtyping import Float
 from scipy.optimize import nnls
 
 _RIDGE = 1e-10
+_TOLERANCE = 1e-7  # of the length of the free solution
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ class ConeSolver:
         return cls(lower, normals / np.linalg.norm(normals, axis=0))
 
     def solve(self, right: Float[np.ndarray, "problem coef"]) -> Float[np.ndarray, "problem coef"]:
-        """Solve for each row; a row whose active set does not settle comes back as NaN.
+        """Solve for each row; a row whose solution cannot be proven optimal comes back as NaN.
 
         Examples
         --------
@@ -59,12 +60,30 @@ class ConeSolver:
         array([[1., 0.]])
         """
         free = np.linalg.solve(self.lower, right.T).T
-        projected = np.array([self._project(point) for point in free]).reshape(free.shape)
+        projected = self._project(free, self.normals)
+        wrong = ~self._is_optimal(free, projected)
+        if wrong.any():
+            # SciPy 1.15 to 1.17 can, rarely, end on a wrong active set (scipy issue 25389); the
+            # order of the columns decides when.
+            projected[wrong] = self._project(free[wrong], self.normals[:, ::-1])
+            wrong &= ~self._is_optimal(free, projected)
+            projected[wrong] = np.nan
         return np.linalg.solve(self.lower.T, projected.T).T
 
-    def _project(self, free: np.ndarray) -> np.ndarray:
-        try:
-            weight, _ = nnls(self.normals, -free)
-        except RuntimeError:
-            return np.full_like(free, np.nan)
-        return free + self.normals @ weight
+    @staticmethod
+    def _project(free: np.ndarray, normals: np.ndarray) -> np.ndarray:
+        projected = np.empty_like(free)
+        for number, point in enumerate(free):
+            try:
+                weight, _ = nnls(normals, -point)
+            except RuntimeError:  # no end after 3 n steps
+                weight = np.zeros(normals.shape[1])
+            projected[number] = point + normals @ weight
+        return projected
+
+    def _is_optimal(self, free: np.ndarray, projected: np.ndarray) -> np.ndarray:
+        """Check that each point lies in the cone and the step to it is orthogonal to it."""
+        size = np.maximum(np.linalg.norm(free, axis=1), 1e-300)
+        inside = (projected @ self.normals).min(axis=1) > -_TOLERANCE * size
+        along = np.abs(np.einsum("pc,pc->p", projected, projected - free))
+        return inside & (along < _TOLERANCE * size**2)
