@@ -13,7 +13,7 @@ def fact_table(facts: Mapping[str, object]) -> str:
     Parameters
     ----------
     facts
-        By name; numbers are shortened, a sequence is joined by commas.
+        By name (underscores become spaces); numbers are shortened, a sequence is joined by commas.
 
     Returns
     -------
@@ -26,7 +26,7 @@ def fact_table(facts: Mapping[str, object]) -> str:
     '<table class="facts">\n<tr><th>Models</th><td>SHD-TV, CSD</td></tr>\n</table>'
     """
     rows = [
-        f"<tr><th>{escape(name)}</th><td>{escape(_say(value))}</td></tr>"
+        f"<tr><th>{escape(name.replace('_', ' '))}</th><td>{escape(_say(value))}</td></tr>"
         for name, value in facts.items()
     ]
     return "\n".join(['<table class="facts">', *rows, "</table>"])

@@ -10,7 +10,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from shd_bids.bids.sidecars import write_text
+from shd_bids.bids.files import write_text
 from shd_bids.reports.bibliography import Reference, read_bibliography
 
 _GROUP = re.compile(r"\[(@[\w:.-]+(?:\s*;\s*@[\w:.-]+)*)\]")

@@ -105,9 +105,10 @@ def _row(
 
 
 def _noise_title(noise: Float[np.ndarray, "x y z"], mask: Bool[np.ndarray, "x y z"]) -> str:
-    if not mask.any():
+    known = noise[mask & np.isfinite(noise)]
+    if known.size == 0:
         return "noise level"
-    return f"noise level: median {np.median(noise[mask]):.3g} in the units of the scanner"
+    return f"noise level: median {np.median(known):.3g} in the units of the scanner"
 
 
 def _render(stage: Stage, rows: list[Row]) -> tuple[str, tuple[int, int]]:

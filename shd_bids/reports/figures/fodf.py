@@ -77,6 +77,7 @@ def plot_fodf(
                     _centres(region, step)[kept],
                     draw_order(turned_affine, region.plane),
                     scale=scale,
+                    subdivisions=4 if kept.sum() <= 300 else 3,
                 )
             )
         axes.set_title(model_name(label), fontsize=13, fontweight="bold", color="white", loc="left")

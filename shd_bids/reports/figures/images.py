@@ -99,7 +99,7 @@ def plot_voxel_selection(
     handles = [
         Patch(
             color=_bright(TISSUE_COLORS[tissue]),
-            label=f"{TISSUE_NAMES[tissue]}: {int(found.sum())} voxels",
+            label=f"{TISSUE_NAMES[tissue]}: {_count(found)}",
         )
         for tissue, found in voxels.items()
     ]
@@ -309,11 +309,16 @@ def _fullest_slices(mask: Mask, axis: int, n_slice: int) -> tuple[int, ...]:
     spacing = max(1, int(np.count_nonzero(counts) / (2 * n_slice)))
     picked: list[int] = []
     for index in np.argsort(-counts, kind="stable"):
-        if len(picked) == n_slice:
+        if len(picked) == n_slice or (picked and counts[index] == 0):
             break
         if all(abs(int(index) - other) >= spacing for other in picked):
             picked.append(int(index))
     return tuple(sorted(picked))
+
+
+def _count(mask: Mask) -> str:
+    number = int(mask.sum())
+    return "1 voxel" if number == 1 else f"{number} voxels"
 
 
 def _bright(color: str) -> tuple[float, float, float]:

@@ -23,6 +23,7 @@ from shd_bids.reports.figures.style import DARK
 
 N_SLICE = {"axial": 7, "coronal": 7, "sagittal": 5}
 _GAP_IN, _STRIP_IN = 0.04, 0.3
+_MIN_TILES = 4  # a row of fewer slices leaves room at its sides
 _SIDE = 0.08  # room left and right of a slice for its letters, of the slice's width
 
 Painter = Callable[[Axes, str, int], Any]
@@ -147,10 +148,11 @@ class Stage:
 
     def _tile_sizes(self, rows: Sequence[Row], width_in: float) -> list[tuple[float, float]]:
         sizes = [self.window.extent_mm(row.plane) for row in rows]
+        counts = [max(len(row.indices), _MIN_TILES) for row in rows]
         extents = [((1 + 2 * _SIDE) * width, height) for width, height in sizes]
         scales = [
-            (width_in - _GAP_IN * (len(row.indices) - 1)) / (len(row.indices) * extent[0])
-            for row, extent in zip(rows, extents, strict=True)
+            (width_in - _GAP_IN * (n_tile - 1)) / (n_tile * extent[0])
+            for n_tile, extent in zip(counts, extents, strict=True)
         ]
         limit = 1.25 * min(scales)
         return [
