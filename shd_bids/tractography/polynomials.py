@@ -67,7 +67,7 @@ def refine_peaks(
     fodf_sh: Float[np.ndarray, "candidate coef"],
     directions: Float[np.ndarray, "candidate 3"],
     *,
-    n_iteration: int = 5,
+    n_iteration: int = 4,
 ) -> tuple[
     Float[np.ndarray, "candidate 3"],
     Float[np.ndarray, " candidate"],
