@@ -16,8 +16,8 @@ from typing import Any
 import yaml
 from nireports.assembler.report import Report
 
-from shd_bids.bids.names import derivative_path
 from shd_bids.bids.files import write_text
+from shd_bids.bids.names import derivative_path
 from shd_bids.reports.crashes import crash_fragment
 from shd_bids.reports.methods import methods_fragment
 

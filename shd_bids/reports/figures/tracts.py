@@ -24,7 +24,7 @@ from shd_bids.reports.figures.views import VIEWS, View, shade_by_depth
 
 LOGGER = logging.getLogger(__name__)
 
-_TIMEOUT_S = 300
+_TIMEOUT_S = 600
 
 
 def plot_tracts(
