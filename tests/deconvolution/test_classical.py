@@ -247,6 +247,7 @@ def test_csd_agrees_with_mrtrix3(crop: Crop, tmp_path: Path):
     assert np.median(angles) < 3.0
 
 
+@pytest.mark.filterwarnings("ignore:The legacy descoteaux07")
 def test_msmt_csd_is_never_worse_than_dipy_s(crop: Crop):
     pytest.importorskip("cvxpy")
     from dipy.reconst.mcsd import MultiShellDeconvModel, MultiShellResponse
