@@ -24,8 +24,8 @@ def plot_loss(histories: Mapping[str, Mapping[str, Any]], out_file: Path) -> Pat
     Parameters
     ----------
     histories
-        By model label: ``step`` (list), ``loss`` (``{term: list}``, weighted as they enter the
-        total), ``seconds`` (list, since the start); as in ``history.json``.
+        By model label: ``step`` (list), ``loss`` (``{term: list}``, before weighting; ``total``
+        is their weighted sum), ``seconds`` (list, since the start); as in ``history.json``.
     out_file
         ``.svg`` or ``.png``.
 
