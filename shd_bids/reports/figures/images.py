@@ -135,7 +135,7 @@ def plot_residual(rmse: Mapping[str, Volume], mask: Mask, affine: Affine, out_fi
     return plot_maps(
         {titles[name]: volume for name, volume in percent.items()}, mask, affine, out_file,
         label="root mean squared residual (% of the white matter response at b = 0)",
-        cmap="inferno", upper=98.0,
+        cmap="inferno", upper=95.0,
     )  # fmt: skip
 
 
