@@ -1,4 +1,4 @@
-"""The signal that an fODF and isotropic tissues give, and its linear inverse: fixed physics.
+"""The signal that an fODF and isotropic tissues give: fixed physics.
 
 The signal of a shell is the spherical convolution of the fODF with the response: in SH, degree by
 degree, ``s_lm = sqrt(4 pi / (2 l + 1)) r_l f_lm`` (Tournier et al. 2007,
@@ -24,8 +24,6 @@ from shd_bids.sphere.harmonics import (
     sh_basis,
 )
 
-#: Weight of the penalty on roughness in the linear inverse, relative to the data.
-_LINEAR_PENALTY = 1e-3
 #: Laplace-Beltrami weight when a shell is interpolated (Descoteaux et al. 2007).
 _INTERPOLATION_RIDGE = 0.006
 
@@ -119,22 +117,6 @@ def build_signal_model(
         bvecs_ras=gradients.bvecs_ras,
         lmax=lmax,
     )
-
-
-def linear_inverse(model: SignalModel) -> Float[np.ndarray, "unknown volume"]:
-    """Give the matrix of the penalised linear least-squares deconvolution.
-
-    It is where the network starts from: unconstrained, so noisy and with negative lobes, but
-    already pointing the right way.
-    """
-    degrees = degrees_of_coefficients(model.lmax).astype(float)
-    roughness = np.zeros(model.kernel.shape[1])
-    roughness[: model.n_coef] = (degrees * (degrees + 1.0) / 6.0) ** 2
-    normal = model.kernel.T @ model.kernel
-    strength = _LINEAR_PENALTY * len(model.kernel) / len(roughness)
-    ridge = 1e-6 * np.trace(normal) / len(roughness)
-    inverse = np.linalg.inv(normal + strength * np.diag(roughness) + ridge * np.eye(len(roughness)))
-    return inverse @ model.kernel.T
 
 
 def shell_interpolation(

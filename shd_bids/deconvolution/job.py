@@ -137,7 +137,6 @@ def _fit_shd(job: Job, inputs: _Inputs) -> tuple[FodfSolution, dict[str, Any]]:
         preset = replace(preset, steps=job.n_step)
     lmax = _limit_degree(job.lmax, preset)
     model = build_signal_model(inputs.gradients, inputs.shells, inputs.responses, lmax)
-    scan = crop_to_mask(inputs.dwi, inputs.mask, model.scale, device)
     generator = torch.Generator().manual_seed(job.random_seed)
     settings = NetworkSettings(
         n_side=preset.n_side,
@@ -148,6 +147,7 @@ def _fit_shd(job: Job, inputs: _Inputs) -> tuple[FodfSolution, dict[str, Any]]:
         tissues=model.tissues,
     )
     network = ShdNetwork(settings, model, generator).to(device)
+    scan = crop_to_mask(inputs.dwi, inputs.mask, model.scale, device, network.start)
     weights = LossWeights.for_model(job.model, job.tv_weight)
     history = History()
     if job.weights_file is not None:

@@ -7,16 +7,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shd_bids.sphere.harmonics import fit_matrix, sh_basis
+from shd_bids.sphere.graph import hemisphere_laplacian
+from shd_bids.sphere.harmonics import fit_matrix
 from shd_bids.sphere.healpix import hemisphere
 
-from .forward import SignalModel, linear_inverse, shell_interpolation
+from .forward import SignalModel, shell_interpolation
+from .layers import SpatioSphericalConvolution
+from .start import non_negative_start, vertex_dictionary
 from .unet import SphericalUNet
 
 #: Sharpness of the softplus that keeps amplitudes positive; an fODF lobe peaks at about 3.
-_SHARPNESS = 20.0
-#: Output of the head is multiplied by this, so that a fresh network stays near its start.
-_HEAD_GAIN = 0.2
+_SHARPNESS = 50.0
+#: Amplitudes of the start are at least this, where the softplus still has a slope.
+_SMALLEST_START = 5e-3
 #: b=0 below this fraction of the white matter's b=0 is taken as no signal.
 _SMALLEST_B0 = 1e-3
 #: Bounds of the factor that brings the predicted b=0 to the measured one.
@@ -43,9 +46,11 @@ class NetworkSettings:
 class ShdNetwork(nn.Module):
     """Amortised deconvolution: one network for all voxels of a scan.
 
-    The shells, interpolated to the hemisphere, and the linear deconvolution enter; the network
-    learns what has to be added to the linear solution. White matter is a function on the sphere,
-    so equivariant; grey matter and CSF are maxima over the sphere, so invariant.
+    The shells, interpolated to the hemisphere, and each voxel's own non-negative deconvolution
+    enter; the network learns what has to be added to the latter, which is nothing at first: the
+    output of the U-Net and of one convolution past it, which smooths and sharpens linearly.
+    White matter is a function on the sphere, so equivariant; grey matter and CSF are maxima over
+    the sphere, so invariant.
 
     Parameters
     ----------
@@ -58,11 +63,10 @@ class ShdNetwork(nn.Module):
     """
 
     input_map: Tensor
-    linear_white: Tensor
-    linear_isotropic: Tensor
+    dictionary: Tensor
     to_sh: Tensor
     kernel: Tensor
-    is_b0: Tensor
+    b0_mean: Tensor
 
     def __init__(
         self,
@@ -75,30 +79,45 @@ class ShdNetwork(nn.Module):
         self.n_coef = model.n_coef
         self.lmax = model.lmax
         vertices = hemisphere(settings.n_side).vertices
-        inverse = linear_inverse(model)
+        is_b0 = model.shell_index == 0
         constants = {
             "input_map": shell_interpolation(model, vertices, model.lmax),
-            "linear_white": sh_basis(vertices, model.lmax) @ inverse[: model.n_coef],
-            "linear_isotropic": inverse[model.n_coef :],
+            "dictionary": vertex_dictionary(model, vertices),
             "to_sh": fit_matrix(vertices, model.lmax),
             "kernel": model.kernel,
-            "is_b0": (model.shell_index == 0) / (model.shell_index == 0).sum(),
+            "b0_mean": is_b0 / is_b0.sum(),
         }
         for name, value in constants.items():
             self.register_buffer(name, torch.as_tensor(value).float(), persistent=False)
+        n_tissue = len(settings.tissues)
         self.unet = SphericalUNet(
-            settings.n_shell + 1,
-            len(settings.tissues),
+            settings.n_shell + n_tissue,
+            n_tissue,
             n_side=settings.n_side,
             n_level=settings.n_level,
             filters=settings.filters,
             n_order=settings.n_order,
             generator=generator,
         )
+        self.direct = SpatioSphericalConvolution(
+            settings.n_shell + n_tissue,
+            n_tissue,
+            hemisphere_laplacian(settings.n_side),
+            n_order=settings.n_order,
+            generator=generator,
+        )
+        for last in (self.unet.head, self.direct):
+            nn.init.zeros_(last.spherical_weight)
+            nn.init.zeros_(last.bias)
+
+    def start(self, dwi: Float[Tensor, "voxel volume"]) -> Float[Tensor, "voxel start"]:
+        """Deconvolve each voxel alone: vertex amplitudes, then isotropic coefficients."""
+        return non_negative_start(dwi, self.dictionary, len(self.input_map))
 
     def forward(
         self,
         dwi: Float[Tensor, "batch x y z volume"],
+        start: Float[Tensor, "batch x y z start"],
         compute_dtype: torch.dtype = torch.float32,
     ) -> Float[Tensor, "batch x y z unknown"]:
         """Give the tissue coefficients: fODF SH first, then the isotropic tissues.
@@ -107,19 +126,29 @@ class ShdNetwork(nn.Module):
         ----------
         dwi
             Signal over the white matter's b=0, zero outside the mask.
+        start
+            What ``start`` gave for these voxels, zero outside the mask.
         compute_dtype
             Precision of the U-Net; everything around it stays in float32.
         """
+        n_vertex = len(self.input_map)
         shells = torch.einsum("bxyzg,vsg->vbxyzs", dwi, self.input_map)
-        linear = torch.einsum("bxyzg,vg->vbxyz", dwi, self.linear_white)
-        features = torch.cat([shells, linear.unsqueeze(-1)], dim=-1)
-        raw = self.unet(features.to(compute_dtype)).float() * _HEAD_GAIN
-        white = functional.softplus(raw[..., 0] + linear, beta=_SHARPNESS)
-        fodf_sh = torch.einsum("vbxyz,cv->bxyzc", white, self.to_sh)
+        white_start = start[..., :n_vertex].permute(4, 0, 1, 2, 3)
+        isotropic_start = start[..., n_vertex:]
+        features = torch.cat(
+            [
+                shells,
+                white_start.unsqueeze(-1),
+                isotropic_start.unsqueeze(0).expand(n_vertex, -1, -1, -1, -1, -1),
+            ],
+            dim=-1,
+        )
+        features = features.to(compute_dtype)
+        change = self.unet(features).float() + self.direct(features).float()
+        white = _add_positive(white_start, change[..., 0])
         # (vertex, batch, x, y, z, tissue) -> (batch, x, y, z, tissue)
-        isotropic = raw[..., 1:].amax(dim=0)
-        isotropic = isotropic + torch.einsum("bxyzg,tg->bxyzt", dwi, self.linear_isotropic)
-        isotropic = functional.softplus(isotropic, beta=_SHARPNESS)
+        isotropic = _add_positive(isotropic_start, change[..., 1:].amax(dim=0))
+        fodf_sh = torch.einsum("vbxyz,cv->bxyzc", white, self.to_sh)
         return self._match_b0(torch.cat([fodf_sh, isotropic], dim=-1), dwi)
 
     def _match_b0(
@@ -128,8 +157,8 @@ class ShdNetwork(nn.Module):
         dwi: Float[Tensor, "batch x y z volume"],
     ) -> Float[Tensor, "batch x y z unknown"]:
         """Scale all tissues of a voxel together so that the predicted b=0 is the measured one."""
-        measured = dwi @ self.is_b0
-        predicted = coefficients @ (self.is_b0 @ self.kernel)
+        measured = dwi @ self.b0_mean
+        predicted = coefficients @ (self.b0_mean @ self.kernel)
         scale = measured / predicted.clamp(min=_SMALLEST_B0)
         scale = scale.clamp(*_SCALE_LIMITS)
         scale = torch.where(measured > _SMALLEST_B0, scale, torch.ones_like(scale))
@@ -140,3 +169,12 @@ class ShdNetwork(nn.Module):
     ) -> Float[Tensor, "... volume"]:
         """Predict the signal over b=0 of tissue coefficients."""
         return coefficients @ self.kernel.T
+
+
+def _add_positive(
+    amplitude: Float[Tensor, "*shape"], change: Float[Tensor, "*shape"]
+) -> Float[Tensor, "*shape"]:
+    """Add a change under a softplus: the sum stays positive, and no change changes nothing."""
+    amplitude = amplitude.clamp(min=_SMALLEST_START)
+    inverse = amplitude + torch.log(-torch.expm1(-_SHARPNESS * amplitude)) / _SHARPNESS
+    return functional.softplus(inverse + change, beta=_SHARPNESS)

@@ -1,5 +1,6 @@
 """The scan as the network sees it, and random patches of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ class MaskedScan:
     ----------
     dwi
         Signal over the white matter response's b=0.
+    start
+        Non-negative deconvolution of each voxel, as ``ShdNetwork.start`` gives it.
     mask
         Voxels to be deconvolved.
     origin
@@ -27,6 +30,7 @@ class MaskedScan:
     """
 
     dwi: Float[Tensor, "x y z volume"]
+    start: Float[Tensor, "x y z start"]
     mask: Bool[Tensor, "x y z"]
     origin: tuple[int, int, int]
     shape: tuple[int, int, int]
@@ -46,8 +50,22 @@ def crop_to_mask(
     mask: Bool[np.ndarray, "x y z"],
     scale: float,
     device: torch.device,
+    solve_start: Callable[[Tensor], Tensor],
 ) -> MaskedScan:
-    """Cut out the bounding box of the mask and divide by ``scale``.
+    """Cut out the bounding box of the mask, divide by ``scale`` and solve for the start.
+
+    Parameters
+    ----------
+    dwi
+        The scan, scanner units.
+    mask
+        Voxels to be deconvolved.
+    scale
+        The b=0 signal of the white matter response.
+    device
+        Where the result is put.
+    solve_start
+        Maps (voxel, volume) to (voxel, start).
 
     Raises
     ------
@@ -62,9 +80,15 @@ def crop_to_mask(
     inside = mask[box]
     signal = np.asarray(dwi[box], dtype=np.float32) / np.float32(scale)
     signal[~inside] = 0.0
+    signal_tensor = torch.from_numpy(signal).to(device)
+    inside_tensor = torch.from_numpy(inside.copy()).to(device)
+    solved = solve_start(signal_tensor[inside_tensor])
+    start = solved.new_zeros(*inside.shape, solved.shape[1])
+    start[inside_tensor] = solved
     return MaskedScan(
-        dwi=torch.from_numpy(signal).to(device),
-        mask=torch.from_numpy(inside.copy()).to(device),
+        dwi=signal_tensor,
+        start=start,
+        mask=inside_tensor,
         origin=(int(low[0]), int(low[1]), int(low[2])),
         shape=(mask.shape[0], mask.shape[1], mask.shape[2]),
     )
@@ -91,28 +115,30 @@ class PatchSampler:
 
     def draw(
         self, n_patch: int
-    ) -> tuple[Float[Tensor, "batch x y z volume"], Bool[Tensor, "batch x y z"]]:
-        """Draw patches and their masks."""
+    ) -> tuple[
+        Float[Tensor, "batch x y z volume"],
+        Float[Tensor, "batch x y z start"],
+        Bool[Tensor, "batch x y z"],
+    ]:
+        """Draw patches of the scan, its start and its mask."""
         chosen = torch.randint(len(self.centres), (n_patch,), generator=self.generator)
         shift = torch.randint(self.patch, (n_patch, 3), generator=self.generator)
-        starts = self.centres[chosen] - shift
-        size = (n_patch, self.patch, self.patch, self.patch)
-        dwi = self.scan.dwi.new_zeros(*size, self.scan.dwi.shape[-1])
-        mask = self.scan.mask.new_zeros(size)
-        for index, start in enumerate(starts.tolist()):
-            source, target = _overlap(start, self.patch, self.scan.mask.shape)
-            dwi[index][target] = self.scan.dwi[source]
-            mask[index][target] = self.scan.mask[source]
-        return dwi, mask
+        corners = (self.centres[chosen] - shift).tolist()
+        scan = self.scan
+        dwi, start, mask = (
+            torch.stack([_cut(volume, corner, self.patch) for corner in corners])
+            for volume in (scan.dwi, scan.start, scan.mask)
+        )
+        return dwi, start, mask
 
 
-def _overlap(
-    start: list[int], length: int, shape: torch.Size
-) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Give the part of a cube that lies inside a volume, in volume and in cube indices."""
+def _cut(volume: Tensor, corner: list[int], length: int) -> Tensor:
+    """Cut a cube out of a volume, zero beyond its edges."""
     source, target = [], []
-    for first, size in zip(start, shape, strict=True):
+    for first, size in zip(corner, volume.shape, strict=False):
         low, high = max(first, 0), min(first + length, size)
         source.append(slice(low, high))
         target.append(slice(low - first, high - first))
-    return tuple(source), tuple(target)
+    cube = volume.new_zeros(length, length, length, *volume.shape[3:])
+    cube[tuple(target)] = volume[tuple(source)]
+    return cube

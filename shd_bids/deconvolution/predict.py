@@ -68,7 +68,7 @@ def _predict_tiles(
     # Zeros stand for what lies beyond the box, as in training.
     end = [halo + (-length) % tile + halo for length in shape]
     padding = (0, 0, halo, end[2], halo, end[1], halo, end[0])
-    padded = functional.pad(scan.dwi, padding)
+    dwi, start = functional.pad(scan.dwi, padding), functional.pad(scan.start, padding)
     starts = [range(0, length, tile) for length in shape]
     core = slice(halo, halo + tile)
     for corner in product(*starts):
@@ -78,7 +78,8 @@ def _predict_tiles(
         if not scan.mask[inside].any():
             continue
         window = tuple(slice(a, a + tile + 2 * halo) for a in corner)
-        coefficients = network(padded[window].unsqueeze(0), compute_dtype)[0, core, core, core]
+        tile_dwi, tile_start = dwi[window].unsqueeze(0), start[window].unsqueeze(0)
+        coefficients = network(tile_dwi, tile_start, compute_dtype)[0, core, core, core]
         kept = tuple(slice(0, part.stop - part.start) for part in inside)
         result[inside] = coefficients[kept].cpu()
     return result * scan.mask.cpu().unsqueeze(-1)

@@ -21,6 +21,7 @@ _WARM_UP = 0.1  # share of the steps during which the learning rate rises
 _LARGEST_GRADIENT = 1.0
 _WEIGHT_DECAY = 1e-4
 _N_RECORD = 100
+_N_CALIBRATION = 16
 _SECONDS_BETWEEN_CHECKPOINTS = 60.0
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -40,6 +41,21 @@ class History:
         self.seconds.append(seconds)
         for name, value in terms.items():
             self.loss.setdefault(name, []).append(value)
+
+
+@torch.no_grad()
+def calibrate(
+    network: ShdNetwork, sampler: PatchSampler, n_patch: int, compute_dtype: torch.dtype
+) -> None:
+    """Set the statistics of every normalisation to their mean over random patches."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a cumulative mean
+    network.train()
+    for _ in range(_N_CALIBRATION):
+        dwi, start, _ = sampler.draw(n_patch)
+        network(dwi, start, compute_dtype)
 
 
 @dataclass
@@ -121,13 +137,17 @@ def train(
     if checkpoint_file is not None and (state := load_checkpoint(checkpoint_file)) is not None:
         training.restore(state)
         LOGGER.info("Training goes on after step %d.", training.step)
-    network.train()
+    else:
+        calibrate(network, sampler, preset.batch, compute_dtype)
+    # The normalisation stays as calibrated: batch statistics vary from patch to patch, and a
+    # network that has learnt with them deconvolves badly with their mean.
+    network.eval()
     clock = _Clock(training.history, preset.steps)
     record_every = max(preset.steps // _N_RECORD, 1)
     total: dict[str, torch.Tensor] = {}
     while training.step < preset.steps:
-        dwi, mask = sampler.draw(preset.batch)
-        terms = criterion(network, network(dwi, compute_dtype), dwi, mask)
+        dwi, start, mask = sampler.draw(preset.batch)
+        terms = criterion(network, network(dwi, start, compute_dtype), dwi, mask)
         optimiser.zero_grad(set_to_none=True)
         terms["total"].backward()
         nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
