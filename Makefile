@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 $(DEMO)/bids/dataset_description.json: | $(STAMP)
-	$(BIN)/python -m shd_bids.testing.phantom $(DEMO)/bids
+	$(BIN)/python -m shd_bids.testing.phantom $(DEMO)/bids --snr 15
 
 demo: $(STAMP) $(DEMO)/bids/dataset_description.json
 	$(BIN)/shd-bids $(DEMO)/bids $(DEMO)/out participant -w $(DEMO)/work \

@@ -8,7 +8,7 @@ import logging
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -83,14 +83,15 @@ class _Inputs:
 
 
 def _load(job: Job) -> _Inputs:
-    image = nib.load(job.dwi_file)
+    image = cast(nib.Nifti1Image, nib.load(job.dwi_file))
+    mask = cast(nib.Nifti1Image, nib.load(job.mask_file))
     gradients = read_mrtrix_gradients(job.gradients_file)
     shells = cluster_shells(
         gradients.bvals, b0_threshold=job.b0_threshold, tolerance=job.shell_tolerance
     )
     return _Inputs(
         dwi=np.asarray(image.dataobj, dtype=np.float32),
-        mask=np.asarray(nib.load(job.mask_file).dataobj) > 0,
+        mask=np.asarray(mask.dataobj) > 0,
         gradients=gradients,
         shells=shells,
         responses={

@@ -90,7 +90,7 @@ class _HybridConvolution(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(  # type: ignore[override]  # torch's stub takes any number of gradients
+    def backward(
         ctx: FunctionCtx, gradient: Float[Tensor, "vertex batch x y z n_out"]
     ) -> tuple[Tensor, Tensor, None, None]:
         signal, weight, filters = ctx.saved_tensors  # type: ignore[attr-defined]  # torch ships no type

@@ -53,7 +53,7 @@ def score_fodf(
     least_white: float = 0.5,
     least_share: float = 0.2,
     tolerance_deg: float = 25.0,
-    relative_threshold: float = 0.2,
+    relative_threshold: float = 0.1,
     absolute_threshold: float = 0.1,
 ) -> FodfScore:
     """Score the peaks of an fODF, and tissue fractions if they are given.
