@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -45,35 +47,38 @@ def tiny_phantom_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_phantom_bids(phantom, tmp_path_factory.mktemp("phantom") / "bids")
 
 
+def write_skeleton(
+    bids_dir: Path,
+    tree: dict[str, list[str]],
+    *,
+    shape: tuple[int, int, int] = (6, 6, 4),
+    n_direction: int = 12,
+) -> Path:
+    """Write a BIDS tree of tiny images from their stems, such as `sub-01_ses-a`, by participant."""
+    bids_dir.mkdir(exist_ok=True, parents=True)
+    description = {"Name": "skeleton", "BIDSVersion": "1.10.0"}
+    (bids_dir / "dataset_description.json").write_text(json.dumps(description))
+    generator = np.random.default_rng(0)
+    for label, stems in tree.items():
+        (bids_dir / f"sub-{label}").mkdir(exist_ok=True)
+        for stem in stems:
+            session = [part for part in stem.split("_") if part.startswith("ses-")]
+            folder = bids_dir.joinpath(f"sub-{label}", *session, "dwi")
+            folder.mkdir(parents=True, exist_ok=True)
+            bvecs = generator.normal(size=(n_direction, 3))
+            bvecs /= np.linalg.norm(bvecs, axis=1, keepdims=True)
+            bvecs = np.vstack([np.zeros((1, 3)), bvecs])
+            bvals = np.array([0] + [1000] * n_direction)
+            data = generator.integers(50, 1000, size=(*shape, len(bvals)), dtype=np.int16)
+            image = nib.Nifti1Image(data, np.diag([-2.0, 2.0, 2.0, 1.0]))
+            image.to_filename(folder / f"{stem}_dwi.nii.gz")
+            np.savetxt(folder / f"{stem}_dwi.bval", bvals[None], fmt="%d")
+            np.savetxt(folder / f"{stem}_dwi.bvec", bvecs.T, fmt="%.6f")
+            (folder / f"{stem}_dwi.json").write_text('{"RepetitionTime": 3.0}')
+    return bids_dir
+
+
 @pytest.fixture
-def make_skeleton(tmp_path: Path):
-    """Write BIDS trees whose images have a header and next to no voxels."""
-
-    def make(tree: dict[str, list[str]], *, shape=(4, 4, 3), n_direction=12) -> Path:
-        """Make a tree from image names without suffix, such as `sub-01_ses-a`, by participant."""
-        root = tmp_path / "bids"
-        root.mkdir(exist_ok=True)
-        description = {"Name": "skeleton", "BIDSVersion": "1.10.0"}
-        (root / "dataset_description.json").write_text(json.dumps(description))
-        generator = np.random.default_rng(0)
-        for label, stems in tree.items():
-            (root / f"sub-{label}").mkdir(exist_ok=True)
-            for stem in stems:
-                folder = root / f"sub-{label}"
-                for part in stem.split("_"):
-                    folder = folder / part if part.startswith("ses-") else folder
-                folder = folder / "dwi"
-                folder.mkdir(parents=True, exist_ok=True)
-                bvecs = generator.normal(size=(n_direction, 3))
-                bvecs /= np.linalg.norm(bvecs, axis=1, keepdims=True)
-                bvecs = np.vstack([np.zeros((1, 3)), bvecs])
-                bvals = np.array([0] + [1000] * n_direction)
-                data = generator.integers(50, 1000, size=(*shape, len(bvals)), dtype=np.int16)
-                affine = np.diag([-2.0, 2.0, 2.0, 1.0])
-                nib.Nifti1Image(data, affine).to_filename(folder / f"{stem}_dwi.nii.gz")
-                np.savetxt(folder / f"{stem}_dwi.bval", bvals[None], fmt="%d")
-                np.savetxt(folder / f"{stem}_dwi.bvec", bvecs.T, fmt="%.6f")
-                (folder / f"{stem}_dwi.json").write_text('{"RepetitionTime": 3.0}')
-        return root
-
-    return make
+def make_skeleton(tmp_path: Path) -> Callable[..., Path]:
+    """Write small BIDS trees, as `write_skeleton` does."""
+    return partial(write_skeleton, tmp_path / "bids")

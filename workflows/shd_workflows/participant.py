@@ -5,6 +5,7 @@ from pathlib import Path
 
 from niworkflows.engine.workflows import LiterateWorkflow
 
+from shd_bids import __version__
 from shd_bids.config import LEVELS, SHD_MODELS, RunConfig
 
 from .deconvolution import init_deconvolution_wf
@@ -60,6 +61,10 @@ def init_participant_wf(
         All results end in sinks.
     """
     workflow = LiterateWorkflow(name=participant_wf_name(label))
+    workflow.__desc__ = (
+        f"The results come from *shd-bids* {__version__}, a BIDS App [@bidsapps] built on *Nipype* "
+        "[@nipype], from data organised by the Brain Imaging Data Structure [@bids]. "
+    )
     for plan in plans:
         workflow.add_nodes([init_series_wf(plan=plan, config=config, name=plan.name)])
     return workflow

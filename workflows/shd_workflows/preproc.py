@@ -4,12 +4,11 @@ from nipype import Node
 from nipype.interfaces.utility import IdentityInterface
 from niworkflows.engine.workflows import LiterateWorkflow
 
-from shd_bids import __version__
 from shd_bids.config import PreprocConfig
 from shd_bids.interfaces.preproc import DenoiseDwi, EstimateMask, MergeRuns
 from shd_bids.interfaces.quality import ExportDwi, MeasureQuality
 
-_DENOISED = "Noise was removed by Marchenko-Pastur principal component analysis [MP-PCA; @mppca]. "
+_DENOISED = "Noise was removed by Marchenko-Pastur principal component analysis [@mppca]. "
 _MASKED = (
     "A brain mask was computed from the b=0 and diffusion-weighted means by median filtering and "
     "Otsu's threshold [@otsu; @dipy]. "
@@ -70,7 +69,7 @@ def init_preproc_wf(
     workflow = LiterateWorkflow(name=name)
     merged = f"{n_run} runs of one acquisition were concatenated. " if n_run > 1 else ""
     workflow.__desc__ = (
-        f"\n\n### Preprocessing\n\nDiffusion data were prepared with shd-bids {__version__}. "
+        "\n\n### Preprocessing\n\n"
         + merged
         + "Gradient directions were read by the FSL convention and turned into scanner axes. "
         + (_DENOISED if preproc.denoise_method == "mppca" else "The data were not denoised. ")

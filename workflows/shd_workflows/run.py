@@ -10,7 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from time import monotonic
 from traceback import format_exception
+from typing import Any
 
+from bids.layout import BIDSLayout
 from nipype import config as nipype_config
 from niworkflows.engine.workflows import LiterateWorkflow
 
@@ -83,6 +85,13 @@ def run_participants(
     run_id = f"{datetime.now():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
     set_up_logging(verbosity=verbosity, log_files={})
     labels = select_participants(execution.bids_dir, execution.participant_labels)
+    filters = read_filter_file(execution.bids_filter_file) if execution.bids_filter_file else {}
+    layout = open_layout(
+        execution.bids_dir,
+        participant_labels=labels,
+        session_labels=execution.session_labels,
+        database_dir=execution.bids_database_dir,
+    )
     prepare_work_dir(execution.work_dir, bids_dir=execution.bids_dir, clean=execution.clean_workdir)
     outcomes = [
         Outcome(label, execution.output_dir / f"sub-{label}" / "log" / run_id) for label in labels
@@ -98,7 +107,7 @@ def run_participants(
             write_config_file(config, outcome.log_dir / "shd-bids.toml")
         set_up_logging(verbosity=verbosity, log_files=log_files)
         LOGGER.info("shd-bids %s. %s", __version__, resources_text)
-        _plan(config, outcomes)
+        _plan(config, outcomes, layout, filters)
         _configure_nipype(config)
         workflow = build_workflow(config, outcomes)
         settings = TaskSettings(log_files=log_files, verbosity=verbosity, gpus=tuple(gpus))
@@ -153,16 +162,14 @@ def _write_dataset(config: RunConfig) -> None:
     write_dataset_files(execution.output_dir, description)
 
 
-def _plan(config: RunConfig, outcomes: Sequence[Outcome]) -> None:
+def _plan(
+    config: RunConfig,
+    outcomes: Sequence[Outcome],
+    layout: BIDSLayout,
+    filters: dict[str, dict[str, Any]],
+) -> None:
     """Find the series of every participant; one that has none, or a bad one, stops here."""
     execution = config.execution
-    filters = read_filter_file(execution.bids_filter_file) if execution.bids_filter_file else {}
-    layout = open_layout(
-        execution.bids_dir,
-        participant_labels=[outcome.label for outcome in outcomes],
-        session_labels=execution.session_labels,
-        database_dir=execution.bids_database_dir,
-    )
     for outcome in outcomes:
         try:
             found = collect_series(

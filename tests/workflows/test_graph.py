@@ -1,0 +1,195 @@
+"""The graph of a participant, built over a skeleton: nothing is run."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import networkx as nx
+import pytest
+from shd_workflows.derivatives import Target
+from shd_workflows.participant import init_participant_wf
+from shd_workflows.plan import choose_models, plan_series
+
+from shd_bids.bids.dataset import open_layout
+from shd_bids.bids.series import collect_series
+from shd_bids.config import DeconvConfig, ExecutionConfig, ResponseConfig, RunConfig
+from shd_bids.errors import ConfigError, GradientTableError, ImageError
+
+
+@pytest.fixture
+def config(make_skeleton, tmp_path) -> RunConfig:
+    bids_dir = make_skeleton({"01": ["sub-01_ses-a", "sub-01_ses-b"]})
+    return RunConfig(
+        ExecutionConfig(bids_dir, tmp_path / "out", work_dir=tmp_path / "work"),
+        deconv=DeconvConfig(shd_preset="fast", device="cpu"),
+    )
+
+
+@pytest.fixture
+def series(config):
+    layout = open_layout(config.execution.bids_dir, participant_labels=["01"])
+    return collect_series(layout, "01")
+
+
+@pytest.fixture
+def build(config, series):
+    """Build with some settings changed, after the images are gone: building opens none."""
+    plans = [plan_series(one, config) for one in series]
+    for file in config.execution.bids_dir.rglob("*.nii.gz"):
+        file.unlink()
+
+    def make(**sections):
+        changed = {
+            name: replace(getattr(config, name), **values) for name, values in sections.items()
+        }
+        new = replace(config, **changed)
+        models = new.deconv.fod_models or plans[0].models
+        fitted = [replace(plan, models=models) for plan in plans]
+        return init_participant_wf(label="01", plans=fitted, config=new)
+
+    return make
+
+
+def _names(workflow):
+    return workflow.list_node_names()
+
+
+def test_every_session_has_a_graph_of_its_own(build):
+    assert {name.split(".")[0] for name in _names(build())} == {"dwi_ses_a_wf", "dwi_ses_b_wf"}
+
+
+@pytest.mark.parametrize(
+    ("level", "last", "beyond"),
+    [
+        ("preproc", "ds_dwi", "estimate_response"),
+        ("response", "ds_response", "fit_fodf"),
+        ("fod", "ds_fod", "track_streamlines"),
+        ("full", "ds_tractogram", "nothing"),
+    ],
+)
+def test_the_level_cuts_the_graph(build, level, last, beyond):
+    leaves = {name.split(".")[-1] for name in _names(build(execution={"level": level}))}
+    assert last in leaves
+    assert beyond not in leaves
+
+
+def test_tractography_can_be_left_out(build):
+    names = _names(build(tracking={"skip_tractography": True}))
+    assert not any("track" in name for name in names)
+
+
+def test_denoising_can_be_switched_off(build):
+    names = _names(build(preproc={"denoise_method": "none"}))
+    assert not any("denois" in name for name in names)
+
+
+def test_given_responses_are_read_instead_of_estimated(build, tmp_path):
+    (tmp_path / "wm.txt").write_text("1\n")
+    names = _names(build(response={"files": {"WM": tmp_path / "wm.txt"}}))
+    assert any(name.endswith("load_response") for name in names)
+    assert not any(name.endswith("estimate_response") for name in names)
+
+
+def test_models_to_compare_are_fitted_apart_and_only_the_first_is_tracked(build):
+    workflow = build(deconv={"fod_models": ("csd", "shd-tv", "shd")})
+    fits = [name for name in _names(workflow) if name.endswith("fit_fodf")]
+    assert len(fits) == 6
+    flat = workflow._create_flat_graph()
+    for node in flat.nodes():
+        if node.name == "track_streamlines":
+            fitted = {n.fullname.split(".")[-2] for n in nx.ancestors(flat, node)}
+            assert "csd_wf" in fitted
+            assert not {"shd_wf", "shdtv_wf"} & fitted
+
+
+def test_only_networks_save_weights_and_resume_from_checkpoints(build):
+    workflow = build(deconv={"fod_models": ("shd-tv", "csd")})
+    weights = [name for name in _names(workflow) if name.endswith("ds_weights")]
+    assert {name.split(".")[1] for name in weights} == {"shdtv_derivatives_wf"}
+    fit = workflow.get_node("dwi_ses_a_wf.shdtv_wf.fit_fodf")
+    assert fit.inputs.checkpoint_dir.endswith("work/checkpoints/sub-01_ses-a/shdtv")
+
+
+def test_a_fit_on_a_card_takes_one_slot_of_one_card(build):
+    workflow = build(
+        deconv={"fod_models": ("shd-tv", "csd"), "device": "cuda"},
+        resources={"nprocs": 8, "omp_nthreads": 8, "gpus": 2},
+    )
+    on_card = workflow.get_node("dwi_ses_a_wf.shdtv_wf.fit_fodf")
+    assert on_card.is_gpu_node()
+    assert on_card.n_procs == 1
+    assert on_card.inputs.n_threads == 8
+    assert not workflow.get_node("dwi_ses_a_wf.csd_wf.fit_fodf").is_gpu_node()
+
+
+def test_memory_grows_with_the_image(series, config):
+    plan = plan_series(series[0], config)
+    larger = replace(plan, shape=(128, 128, 78, 65))
+    needs = [
+        sum(
+            node.mem_gb
+            for node in init_participant_wf(label="01", plans=[p], config=config)._get_all_nodes()
+        )
+        for p in (plan, larger)
+    ]
+    assert needs[1] > needs[0] + 5
+
+
+def test_all_outputs_have_their_place_before_anything_runs(series, config):
+    execution = config.execution
+    target = Target(series[0], execution.bids_dir, execution.output_dir)
+    folder = "sub-01/ses-a/dwi/sub-01_ses-a_space-orig"
+    assert target.dwi_path == f"{folder}_desc-preproc_dwi.nii.gz"
+    assert target.model_path("shd-tv", "fod", label="WM") == (
+        f"{folder}_model-shdtv_param-fod_label-WM_dwimap.nii.gz"
+    )
+    assert target.raw_uris == ["bids:raw:sub-01/ses-a/dwi/sub-01_ses-a_dwi.nii.gz"]
+
+
+def test_no_two_nodes_write_the_same_file(build):
+    paths = [
+        path
+        for node in build(deconv={"fod_models": ("shd-tv", "csd")})._get_all_nodes()
+        if node.name.startswith("ds_")
+        for path in node.inputs.paths.values()
+    ]
+    assert len(paths) == len(set(paths))
+
+
+def test_every_step_that_has_inputs_describes_itself(build):
+    text = build(deconv={"fod_models": ("shd-tv", "csd")}).visit_desc()
+    for words in ("@mppca", "@shdtv", "@csd", "@dhollander2016", "Tractography"):
+        assert words in text
+
+
+def test_the_default_model_for_comparison_follows_the_shells():
+    assert choose_models((), n_shell=2) == ("shd-tv", "csd")
+    assert choose_models((), n_shell=3) == ("shd-tv", "msmt-csd")
+    assert choose_models(("csd",), n_shell=3) == ("csd",)
+    with pytest.raises(ConfigError, match="msmt-csd needs at least two shells"):
+        choose_models(("msmt-csd",), n_shell=2)
+
+
+def test_a_gradient_table_that_is_too_short_is_refused_before_anything_runs(series, config):
+    bval_file = series[0].runs[0].bval_file
+    bval_file.write_text(" ".join(bval_file.read_text().split()[:-1]) + "\n")
+    with pytest.raises(GradientTableError, match="12"):
+        plan_series(series[0], config)
+
+
+def test_a_series_of_one_volume_is_refused_before_anything_runs(series, config):
+    import nibabel as nib
+    import numpy as np
+
+    file = series[0].runs[0].dwi_file
+    nib.Nifti1Image(np.ones((6, 6, 4), dtype=np.float32), np.eye(4)).to_filename(file)
+    with pytest.raises(ImageError, match="3-D"):
+        plan_series(series[0], config)
+
+
+def test_settings_of_the_response_reach_their_node(build, tmp_path):
+    file = tmp_path / "wm.txt"
+    file.write_text("1\n")
+    assert ResponseConfig(files={"WM": file}).files == {"WM": Path(file)}
+    assert DeconvConfig().lmax == 8
+    node = build(deconv={"lmax": 6}).get_node("dwi_ses_a_wf.csd_wf.fit_fodf")
+    assert node.inputs.lmax == 6

@@ -1,0 +1,89 @@
+"""A work directory is resumed only by its own version and dataset, and never shared."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from shd_workflows.workdir import (
+    STAMP_NAME,
+    hold_participants,
+    prepare_work_dir,
+    remember_seconds,
+)
+
+from shd_bids import __version__
+from shd_bids.errors import OutputError, WorkDirError
+
+
+def test_a_new_folder_is_stamped_and_can_be_used_again(tmp_path):
+    for _ in range(2):
+        prepare_work_dir(tmp_path / "work", bids_dir=tmp_path, clean=False)
+    stamp = json.loads((tmp_path / "work" / STAMP_NAME).read_text())
+    assert stamp == {"version": __version__, "bids_dir": str(tmp_path)}
+
+
+def test_another_version_is_refused_with_what_to_do(tmp_path):
+    stamp = {"version": "0.0.1", "bids_dir": str(tmp_path)}
+    (tmp_path / STAMP_NAME).write_text(json.dumps(stamp))
+    with pytest.raises(WorkDirError, match=r"belongs to version 0\.0\.1.*--clean-workdir"):
+        prepare_work_dir(tmp_path, bids_dir=tmp_path, clean=False)
+
+
+def test_another_dataset_is_refused(tmp_path):
+    prepare_work_dir(tmp_path / "work", bids_dir=tmp_path / "a", clean=False)
+    with pytest.raises(WorkDirError, match="belongs to dataset"):
+        prepare_work_dir(tmp_path / "work", bids_dir=tmp_path / "b", clean=False)
+
+
+def test_cleaning_empties_our_folder_whatever_its_version(tmp_path):
+    stamp = {"version": "0.0.1", "bids_dir": "elsewhere"}
+    (tmp_path / STAMP_NAME).write_text(json.dumps(stamp))
+    (tmp_path / "old").mkdir()
+    prepare_work_dir(tmp_path, bids_dir=tmp_path, clean=True)
+    assert not (tmp_path / "old").exists()
+
+
+def test_cleaning_refuses_a_folder_that_is_not_ours(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(WorkDirError, match="shd-bids did not make"):
+        prepare_work_dir(tmp_path, bids_dir=tmp_path, clean=True)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be made"):
+        prepare_work_dir(tmp_path / "file" / "work", bids_dir=tmp_path, clean=False)
+
+
+def test_two_runs_cannot_hold_the_same_participant(tmp_path):
+    code = (
+        "import sys, time\nfrom pathlib import Path\n"
+        "from shd_workflows.workdir import hold_participants\n"
+        "with hold_participants(Path(sys.argv[1]), ['01']):\n"
+        "    print('held', flush=True)\n    time.sleep(60)\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert other.stdout.readline() == "held\n"
+        with hold_participants(tmp_path, ["02"]):
+            pass
+        with (
+            pytest.raises(WorkDirError, match="at work on participant 01"),
+            hold_participants(tmp_path, ["01"]),
+        ):
+            pass
+    finally:
+        other.kill()
+        other.wait()
+        other.stdout.close()
+    with hold_participants(tmp_path, ["01"]):
+        pass
+
+
+def test_times_of_earlier_runs_are_remembered(tmp_path):
+    remember_seconds(tmp_path, {"a": 1.0, "b": 2.0})
+    assert remember_seconds(tmp_path, {"a": 3.0}) == {"b": 2.0, "a": 3.0}
