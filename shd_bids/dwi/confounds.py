@@ -1,7 +1,5 @@
 """One row per volume: what was measured, and how it differs from its shell."""
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -26,7 +24,7 @@ def volume_confounds(
     gradients: GradientTable,
     shells: Shells,
     mask: Bool[np.ndarray, "x y z"],
-) -> dict[str, Any]:
+) -> dict[str, Float[np.ndarray, " volume"]]:
     """Measure every volume.
 
     Parameters

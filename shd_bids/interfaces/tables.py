@@ -1,13 +1,13 @@
 """Tables as BIDS wants them: tab-separated, with a header, `n/a` for what is missing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 
-def write_table(columns: Mapping[str, Sequence[Any]], file: Path) -> str:
+def write_table(columns: Mapping[str, Iterable[Any]], file: Path) -> str:
     """Write columns of equal length as TSV.
 
     Parameters

@@ -186,6 +186,7 @@ def test_a_second_call_takes_every_step_from_the_cache(mixed):
         (["--config-file", "nowhere.toml"], "cannot be read"),
         (["--device", "cuda"], "--device cuda was asked for, but"),
         (["--omp-nthreads", "9", "--nprocs", "2"], "more than --nprocs"),
+        (["--response", "WM=nowhere.txt"], "there is no such file"),
     ],
 )
 def test_a_wrong_call_ends_with_code_2_and_one_line(make_skeleton, tmp_path, flags, words):
@@ -207,6 +208,16 @@ def test_a_folder_that_is_no_dataset_is_refused(tmp_path):
     done = _run(tmp_path / "in", tmp_path / "out", "participant", "-w", tmp_path / "w")
     assert done.returncode == 2
     assert "dataset_description.json" in done.stderr
+
+
+def test_an_output_that_cannot_be_written_is_refused(make_skeleton, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = _run(
+        *(make_skeleton({"01": ["sub-01"]}), tmp_path / "file" / "out", "participant"),
+        *("-w", tmp_path / "w"),
+    )
+    assert done.returncode == 2
+    assert "cannot be made or written to" in done.stderr
 
 
 def test_with_debug_the_traceback_is_shown(tmp_path):

@@ -1,15 +1,12 @@
 """Run the graph over all participants, and say for each how it ended."""
 
 import logging
-import re
+import os
 import shutil
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from time import monotonic
-from traceback import format_exception
 from typing import Any
 
 from bids.layout import BIDSLayout
@@ -24,36 +21,19 @@ from shd_bids.bids.dataset import (
     select_participants,
 )
 from shd_bids.bids.description import dataset_description, write_dataset_files
-from shd_bids.bids.files import write_text
 from shd_bids.bids.series import collect_series
 from shd_bids.config import RunConfig, write_config_file
-from shd_bids.errors import ShdBidsError
+from shd_bids.errors import OutputError, ShdBidsError
 
 from .logs import set_up_logging
+from .outcome import Outcome, judge_outcomes
 from .pages import write_citations, write_page
 from .participant import init_participant_wf, participant_wf_name
-from .plan import SeriesPlan, plan_series
+from .plan import plan_series
 from .plugin import ResilientPlugin, TaskSettings
 from .workdir import hold_participants, prepare_work_dir, remember_seconds
 
 LOGGER = logging.getLogger(__name__)
-
-
-@dataclass
-class Outcome:
-    """How it went with one participant."""
-
-    label: str
-    log_dir: Path
-    plans: list[SeriesPlan] = field(default_factory=list)
-    finished: bool = False
-    page: Path | None = None
-    messages: list[str] = field(default_factory=list)
-
-    @property
-    def crash_files(self) -> list[Path]:
-        """Crash files of this run."""
-        return sorted(self.log_dir.glob("crash-*"))
 
 
 def run_participants(
@@ -98,10 +78,7 @@ def run_participants(
     ]
     with hold_participants(execution.work_dir, labels):
         _write_dataset(config)
-        log_files = {
-            participant_wf_name(outcome.label): outcome.log_dir / "shd-bids.log"
-            for outcome in outcomes
-        }
+        log_files = {participant_wf_name(outcome.label): outcome.log_file for outcome in outcomes}
         for outcome in outcomes:
             outcome.log_dir.mkdir(parents=True, exist_ok=True)
             write_config_file(config, outcome.log_dir / "shd-bids.toml")
@@ -119,7 +96,7 @@ def run_participants(
         if execution.write_graph:
             _write_graphs(workflow, outcomes)
         _execute(workflow, plugin)
-        _judge(outcomes, plugin)
+        judge_outcomes(outcomes, plugin)
         _report(outcomes, config, plugin, workflow.visit_desc(), run_id, resources_text)
     return outcomes
 
@@ -153,7 +130,18 @@ def build_workflow(config: RunConfig, outcomes: Sequence[Outcome]) -> LiterateWo
 
 
 def _write_dataset(config: RunConfig) -> None:
+    """Write the output dataset's own files, the first to be written there."""
     execution = config.execution
+    try:
+        execution.output_dir.mkdir(parents=True, exist_ok=True)
+        writable = os.access(execution.output_dir, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise OutputError(
+            f"The output {execution.output_dir} cannot be made or written to. Give a folder that "
+            "can; in a container, one that is bound to the outside."
+        )
     description = dataset_description(
         version=__version__,
         input_dir=execution.bids_dir,
@@ -180,9 +168,7 @@ def _plan(
             )
             outcome.plans = [plan_series(series, config) for series in found]
         except ShdBidsError as error:
-            outcome.plans = []
-            outcome.messages.append(str(error))
-            _write_crash(outcome, error)
+            outcome.stop(error)
             LOGGER.error("sub-%s stops: %s", outcome.label, error, exc_info=config.execution.debug)
         for plan in outcome.plans:
             shells = ", ".join(f"{bval:g}" for bval in plan.shell_bvals)
@@ -237,19 +223,6 @@ def _execute(workflow: LiterateWorkflow, plugin: ResilientPlugin) -> None:
     LOGGER.info("The graph ended after %.0f s.", monotonic() - started)
 
 
-def _judge(outcomes: Sequence[Outcome], plugin: ResilientPlugin) -> None:
-    """Tell who finished: those of whom every node did."""
-    for outcome in outcomes:
-        own = re.compile(rf"\b{participant_wf_name(outcome.label)}\b")
-        outcome.messages += [
-            failure.message for failure in plugin.failures if own.search(failure.node_name)
-        ]
-        missing = [name for name in plugin.unfinished if own.search(name)]
-        if missing and not outcome.messages:
-            outcome.messages.append(f"{len(missing)} steps were not run.")
-        outcome.finished = bool(outcome.plans) and not missing and not outcome.messages
-
-
 def _report(
     outcomes: Sequence[Outcome],
     config: RunConfig,
@@ -262,23 +235,16 @@ def _report(
     output_dir = config.execution.output_dir
     seconds = remember_seconds(config.execution.work_dir, plugin.seconds)
     for outcome in outcomes:
-        own = participant_wf_name(outcome.label)
-        outcome.page = write_page(
+        write_page(
             output_dir=output_dir,
             label=outcome.label,
             run_id=run_id,
             plans=outcome.plans,
             messages=outcome.messages,
-            seconds={name: s for name, s in seconds.items() if own in name.split(".")},
+            seconds={name: s for name, s in seconds.items() if outcome.owns(name)},
             resources_text=resources_text,
             toml=(outcome.log_dir / "shd-bids.toml").read_text(encoding="utf-8"),
             methods=methods,
         )
     if methods.strip():
         write_citations(output_dir, methods)
-
-
-def _write_crash(outcome: Outcome, error: ShdBidsError) -> None:
-    """Leave a crash file for what failed before the graph, so that the page tells it."""
-    text = "".join(format_exception(error))
-    write_text(outcome.log_dir / "crash-indexing.txt", f"Node: indexing\n\nTraceback:\n{text}")

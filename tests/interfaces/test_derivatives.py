@@ -1,0 +1,77 @@
+"""Results get their final names whole, and only when they changed."""
+
+import json
+import os
+
+import pytest
+
+from shd_bids.errors import OutputError
+from shd_bids.interfaces.derivatives import SaveDerivatives, save_file
+
+
+@pytest.fixture
+def source(tmp_path):
+    file = tmp_path / "work" / "map.nii.gz"
+    file.parent.mkdir()
+    file.write_bytes(b"voxels")
+    return file
+
+
+def _save(source, output_dir, **inputs):
+    node = SaveDerivatives(
+        in_files={"map": str(source)},
+        paths={"map": "sub-01/dwi/sub-01_dwimap.nii.gz", "other": "never.nii.gz"},
+        output_dir=str(output_dir),
+        **inputs,
+    )
+    return node.run(cwd=str(source.parent)).outputs.out_files
+
+
+def test_a_file_and_its_sidecar_get_their_names(source, tmp_path):
+    saved = _save(source, tmp_path / "out", sidecars={"map": {"Units": "1"}, "other": {}})
+    folder = tmp_path / "out/sub-01/dwi"
+    assert saved == {"map": str(folder / "sub-01_dwimap.nii.gz")}
+    assert (folder / "sub-01_dwimap.nii.gz").read_bytes() == b"voxels"
+    assert json.loads((folder / "sub-01_dwimap.json").read_text()) == {"Units": "1"}
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "sub-01_dwimap.json",
+        "sub-01_dwimap.nii.gz",
+    ]
+
+
+def test_what_did_not_change_is_not_copied_again(source, tmp_path):
+    _save(source, tmp_path / "out", sidecars={"map": {"Units": "1"}})
+    folder = tmp_path / "out/sub-01/dwi"
+    before = {file: file.stat().st_ino for file in folder.iterdir()}
+    _save(source, tmp_path / "out", sidecars={"map": {"Units": "1"}})
+    assert {file: file.stat().st_ino for file in folder.iterdir()} == before
+
+
+def test_what_changed_replaces_the_old(source, tmp_path):
+    destination = tmp_path / "out.nii.gz"
+    save_file(source, destination)
+    source.write_bytes(b"VOXELS")
+    os.utime(source, ns=(1, 1))
+    save_file(source, destination)
+    assert destination.read_bytes() == b"VOXELS"
+
+
+def test_a_file_that_was_deleted_comes_back(source, tmp_path):
+    destination = tmp_path / "out.nii.gz"
+    save_file(source, destination)
+    destination.unlink()
+    save_file(source, destination)
+    assert destination.exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_named(source, tmp_path):
+    (tmp_path / "out").mkdir(mode=0o555)
+    with pytest.raises(OutputError, match="Cannot write"):
+        save_file(source, tmp_path / "out" / "map.nii.gz")
+
+
+def test_a_place_that_is_a_file_is_named(source, tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(OutputError, match="Cannot write"):
+        save_file(source, tmp_path / "out" / "map.nii.gz")

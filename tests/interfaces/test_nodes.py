@@ -1,0 +1,181 @@
+"""Nodes load, call and save: what goes in as files comes out as files."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from shd_bids.dwi.gradients import read_mrtrix_gradients
+from shd_bids.errors import ResponseError
+from shd_bids.interfaces.deconvolution import FitFodf
+from shd_bids.interfaces.nifti import read_array, read_mask, write_array
+from shd_bids.interfaces.preproc import DenoiseDwi, EstimateMask, MergeRuns
+from shd_bids.interfaces.quality import ExportDwi, MeasureQuality
+from shd_bids.interfaces.response import EstimateResponse, LoadResponse
+from shd_bids.interfaces.tables import write_table
+from shd_bids.interfaces.tractography import ComputeMaps, FindPeaks, TrackStreamlines
+
+SHELLS = {"b0_threshold": 100.0, "shell_tolerance": 80.0}
+
+
+def _outputs(node, folder: Path):
+    folder.mkdir(parents=True, exist_ok=True)
+    return node.run(cwd=str(folder)).outputs
+
+
+@pytest.fixture(scope="module")
+def merged(tiny_phantom_dir, tmp_path_factory):
+    """Join the phantom's only run to itself, as if it were two runs."""
+    stem = tiny_phantom_dir / "sub-01/dwi/sub-01_dwi"
+    node = MergeRuns(
+        dwi_files=[f"{stem}.nii.gz"] * 2,
+        bval_files=[f"{stem}.bval"] * 2,
+        bvec_files=[f"{stem}.bvec"] * 2,
+        b0_threshold=100.0,
+    )
+    return _outputs(node, tmp_path_factory.mktemp("merge"))
+
+
+@pytest.fixture(scope="module")
+def series(merged):
+    return {"dwi_file": merged.dwi_file, "gradients_file": merged.gradients_file} | SHELLS
+
+
+@pytest.fixture(scope="module")
+def masked(series, tmp_path_factory):
+    return _outputs(EstimateMask(method="median-otsu", **series), tmp_path_factory.mktemp("mask"))
+
+
+@pytest.fixture(scope="module")
+def responses(series, masked, tmp_path_factory):
+    node = EstimateResponse(mask_file=masked.mask_file, **series)
+    return _outputs(node, tmp_path_factory.mktemp("response"))
+
+
+@pytest.fixture(scope="module")
+def fitted(series, masked, responses, tmp_path_factory):
+    node = FitFodf(
+        model="csd",
+        lmax=4,
+        mask_file=masked.mask_file,
+        response_files=responses.response_files,
+        **series,
+    )
+    return _outputs(node, tmp_path_factory.mktemp("fit"))
+
+
+def test_runs_are_joined_in_their_order_with_their_gradients(merged, tiny_phantom_dir):
+    one = nib.load(tiny_phantom_dir / "sub-01/dwi/sub-01_dwi.nii.gz")
+    both = nib.load(merged.dwi_file)
+    assert both.shape[3] == 2 * one.shape[3]
+    assert both.get_data_dtype() == np.float32
+    np.testing.assert_allclose(both.affine, one.affine)
+    np.testing.assert_allclose(both.get_fdata()[..., one.shape[3] :], one.get_fdata(), rtol=1e-6)
+    assert read_mrtrix_gradients(Path(merged.gradients_file)).n_volume == both.shape[3]
+
+
+def test_denoising_keeps_grid_and_threads_do_not_change_the_hash(merged, tmp_path):
+    nodes = [DenoiseDwi(dwi_file=merged.dwi_file, n_threads=n) for n in (1, 4)]
+    assert nodes[0].inputs.get_hashval()[1] == nodes[1].inputs.get_hashval()[1]
+    out = _outputs(nodes[0], tmp_path / "denoise")
+    assert nib.load(out.dwi_file).shape == nib.load(merged.dwi_file).shape
+    assert read_array(out.sigma_file).max() > 0
+
+
+def test_the_mask_covers_the_phantom(masked, tiny_phantom_dir):
+    mask = read_mask(masked.mask_file)
+    assert mask.dtype == bool
+    assert 0.1 < mask.mean() < 0.9
+    assert read_array(masked.b0_file)[mask].mean() > 100
+
+
+def test_without_masking_every_voxel_with_signal_is_taken(series, tmp_path):
+    out = _outputs(EstimateMask(method="none", **series), tmp_path / "mask")
+    assert read_mask(out.mask_file).all()
+
+
+def test_quality_is_one_row_and_confounds_one_row_per_volume(series, masked, tmp_path):
+    node = MeasureQuality(raw_file=series["dwi_file"], mask_file=masked.mask_file, **series)
+    out = _outputs(node, tmp_path / "quality")
+    header, row = Path(out.qc_file).read_text().splitlines()
+    assert len(header.split("\t")) == len(row.split("\t"))
+    assert len(Path(out.confounds_file).read_text().splitlines()) == 1 + 2 * 19
+
+
+def test_exported_gradients_are_those_of_the_input(merged, tiny_phantom_dir, tmp_path):
+    node = ExportDwi(dwi_file=merged.dwi_file, gradients_file=merged.gradients_file)
+    files = _outputs(node, tmp_path / "export").out_files
+    given = np.loadtxt(tiny_phantom_dir / "sub-01/dwi/sub-01_dwi.bvec")
+    written = np.loadtxt(files["bvec"])[:, : given.shape[1]]
+    np.testing.assert_allclose(written, given, atol=1e-4)
+
+
+def test_responses_of_two_tissues_are_estimated_from_one_shell(responses):
+    assert set(responses.response_files) == {"WM", "CSF"}
+    assert responses.voxel_counts["WM"] > 0
+    assert set(np.unique(read_array(responses.voxels_file))) <= {0, 1, 3}
+
+
+def test_given_responses_come_out_as_they_went_in(series, responses, tmp_path):
+    node = LoadResponse(files=dict(responses.response_files), **series)
+    out = _outputs(node, tmp_path / "load")
+    for tissue, file in out.response_files.items():
+        given = np.loadtxt(responses.response_files[tissue])
+        np.testing.assert_allclose(np.loadtxt(file), given)
+
+
+def test_more_tissues_than_shells_are_refused(series, responses, tmp_path):
+    files = dict(responses.response_files)
+    with pytest.raises(ResponseError, match=r"gives 3 tissues, but 2 shells"):
+        _outputs(LoadResponse(files=files | {"GM": files["CSF"]}, **series), tmp_path / "load")
+
+
+def test_a_fit_leaves_harmonics_fractions_residual_and_a_summary(fitted, masked):
+    fodf = read_array(fitted.fod_files["WM"])
+    assert fodf.shape[3] == 15
+    assert not fodf[~read_mask(masked.mask_file)].any()
+    assert read_array(fitted.rmse_file).shape == fodf.shape[:3]
+    assert json.loads(Path(fitted.summary_file).read_text())["model"] == "csd"
+    assert "WM" in fitted.fraction_files
+
+
+def test_another_setting_never_meets_the_checkpoints_of_the_first(series, masked, responses):
+    given = {"mask_file": masked.mask_file, "response_files": responses.response_files, **series}
+    folders = {
+        FitFodf(model="shd", lmax=8, checkpoint_dir="/c", **given | changed)._job(Path("/o"))[
+            "checkpoint_dir"
+        ]
+        for changed in ({}, {"random_seed": 1}, {"tv_weight": 0.1}, {"n_threads": 3})
+    }
+    assert len(folders) == 3  # the number of threads changes nothing
+
+
+def test_maps_and_streamlines_follow_from_a_fit(fitted, masked, tmp_path):
+    given = {"fod_files": fitted.fod_files, "mask_file": masked.mask_file}
+    peaks = _outputs(FindPeaks(**given), tmp_path / "peaks").peaks_file
+    node = ComputeMaps(peaks_file=peaks, rmse_file=fitted.rmse_file, **given)
+    maps = _outputs(node, tmp_path / "maps").map_files
+    assert set(maps) == {"peaks", "rmse", "afd", "nufo", "gfa", "dec"}
+    node = TrackStreamlines(
+        fraction_files=fitted.fraction_files, n_streamlines=20, max_angle_deg=45.0, **given
+    )
+    out = _outputs(node, tmp_path / "track")
+    streamlines = nib.streamlines.load(out.track_files["tractogram"]).streamlines
+    assert len(streamlines) == out.n_streamlines
+    assert (read_array(out.track_files["tdi"]).max() > 0) == (len(streamlines) > 0)
+
+
+def test_a_mask_is_stored_in_bytes_and_a_map_in_floats(tmp_path, merged):
+    shape = nib.load(merged.dwi_file).shape[:3]
+    mask_file = write_array(np.ones(shape, dtype=bool), merged.dwi_file, tmp_path / "mask.nii.gz")
+    map_file = write_array(np.ones(shape), merged.dwi_file, tmp_path / "map.nii.gz")
+    assert nib.load(mask_file).get_data_dtype() == np.uint8
+    assert nib.load(map_file).get_data_dtype() == np.float32
+
+
+def test_what_is_missing_in_a_table_is_written_as_bids_wants_it(tmp_path):
+    columns = {"a": [1, None], "b": [0.123456789, float("nan")]}
+    write_table(columns, tmp_path / "t.tsv")
+    assert (tmp_path / "t.tsv").read_text() == "a\tb\n1\t0.123457\nn/a\tn/a\n"

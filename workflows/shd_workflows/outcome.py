@@ -1,0 +1,65 @@
+"""How it went with each participant."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from traceback import format_exception
+
+from shd_bids.bids.files import write_text
+from shd_bids.errors import ShdBidsError
+
+from .participant import participant_wf_name
+from .plan import SeriesPlan
+from .plugin import ResilientPlugin
+
+
+@dataclass
+class Outcome:
+    """One participant: where its log is, what was planned, and how it ended."""
+
+    label: str
+    log_dir: Path
+    plans: list[SeriesPlan] = field(default_factory=list)
+    finished: bool = False
+    messages: list[str] = field(default_factory=list)
+
+    @property
+    def crash_files(self) -> list[Path]:
+        """Crash files of this run."""
+        return sorted(self.log_dir.glob("crash-*"))
+
+    @property
+    def log_file(self) -> Path:
+        """Everything that was said about this participant."""
+        return self.log_dir / "shd-bids.log"
+
+    def owns(self, node_name: str) -> bool:
+        """Tell whether a node, by its full name, is one of this participant's."""
+        return participant_wf_name(self.label) in node_name.split(".")
+
+    def stop(self, error: ShdBidsError) -> None:
+        """Give up before anything ran, and leave a crash file so that the page tells why."""
+        self.plans = []
+        self.messages.append(str(error))
+        text = "".join(format_exception(error))
+        write_text(self.log_dir / "crash-indexing.txt", f"Node: indexing\n\nTraceback:\n{text}")
+
+
+def judge_outcomes(outcomes: Sequence[Outcome], plugin: ResilientPlugin) -> None:
+    """Tell who finished: those of whom every node came to a good end.
+
+    Parameters
+    ----------
+    outcomes
+        Are completed with what the plugin knows.
+    plugin
+        After its run.
+    """
+    for outcome in outcomes:
+        outcome.messages += [
+            failure.message for failure in plugin.failures if outcome.owns(failure.node_name)
+        ]
+        missing = [name for name in plugin.unfinished if outcome.owns(name)]
+        if missing and not outcome.messages:
+            outcome.messages.append(f"{len(missing)} steps were not run.")
+        outcome.finished = bool(outcome.plans) and not missing and not outcome.messages
