@@ -106,6 +106,7 @@ def run_job(job: Job) -> None:
     """Fit, and write the solution, the weights, the course of the training and a summary."""
     start = time.monotonic()
     torch.set_num_threads(job.n_threads)
+    job.out_dir.mkdir(parents=True, exist_ok=True)
     inputs = _load(job)
     summary: dict[str, Any] = {"model": job.model, "lmax": job.lmax}
     if job.model in _SHD:
@@ -232,7 +233,6 @@ def _describe_history(history: History) -> dict[str, Any]:
 
 
 def _save(solution: FodfSolution, inputs: _Inputs, out_dir: Path) -> None:
-    out_dir.mkdir(parents=True, exist_ok=True)
     fractions = solution.fractions
     absent = np.zeros_like(solution.rmse)
     images = {

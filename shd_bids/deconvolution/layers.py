@@ -53,6 +53,16 @@ def _distance_sums(
     return torch.cat(sums, dim=-1)
 
 
+def _scaled_sums(
+    signal: Float[Tensor, "vertex batch x y z channel"],
+    factor: Float[Tensor, "x y z distance"] | None,
+) -> Float[Tensor, "vertex batch x y z distance_channel"]:
+    sums = _distance_sums(signal)
+    if factor is not None:
+        sums.unflatten(-1, (N_DISTANCE, -1)).mul_(factor.unsqueeze(-1))
+    return sums
+
+
 def _distance_sums_adjoint(
     sums: Float[Tensor, "vertex batch x y z distance_channel"],
 ) -> Float[Tensor, "vertex batch x y z channel"]:
@@ -65,8 +75,21 @@ def _distance_sums_adjoint(
     return terms[0]
 
 
+def _border_factor(
+    signal: Float[Tensor, "vertex batch x y z channel"],
+) -> Float[Tensor, "x y z distance"]:
+    """Give what the sums near the border of the volume lack: class size over neighbours present."""
+    ones = signal.new_ones(1, 1, *signal.shape[2:5], 1)
+    count = _distance_sums(ones)[0, 0]
+    size = signal.new_tensor([1.0, 6.0, 12.0, 8.0])
+    return torch.where(count > 0, size / count.clamp(min=1.0), torch.zeros_like(count))
+
+
 class _HybridConvolution(torch.autograd.Function):
-    """``y = sum_k T_k(L) [sums of x] W_k`` without storing what can be computed again."""
+    """``y = sum_k T_k(L) [sums of x] W_k`` without storing what can be computed again.
+
+    ``factor`` scales the sums of each voxel and distance class; None leaves them.
+    """
 
     @staticmethod
     def forward(
@@ -74,13 +97,13 @@ class _HybridConvolution(torch.autograd.Function):
         signal: Float[Tensor, "vertex batch x y z n_in"],
         weight: Float[Tensor, "order distance_n_in n_out"],
         filters: Float[Tensor, "vertex order_vertex"],
+        factor: Float[Tensor, "x y z distance"] | None,
         spatial: bool,
     ) -> Float[Tensor, "vertex batch x y z n_out"]:
-        ctx.save_for_backward(signal, weight, filters)
+        ctx.save_for_backward(signal, weight, filters, factor)  # type: ignore[arg-type]  # takes None
         ctx.spatial = spatial  # type: ignore[attr-defined]  # the context takes any attribute
         n_order, _, n_out = weight.shape
-        sums = _distance_sums(signal) if spatial else signal
-        sums = sums.view(-1, weight.shape[1])
+        sums = (_scaled_sums(signal, factor) if spatial else signal).view(-1, weight.shape[1])
         mixed = signal.new_empty(n_order, len(sums), n_out)
         for order in range(n_order):
             torch.mm(sums, weight[order], out=mixed[order])
@@ -92,20 +115,22 @@ class _HybridConvolution(torch.autograd.Function):
     @once_differentiable
     def backward(
         ctx: FunctionCtx, gradient: Float[Tensor, "vertex batch x y z n_out"]
-    ) -> tuple[Tensor, Tensor, None, None]:
-        signal, weight, filters = ctx.saved_tensors  # type: ignore[attr-defined]  # torch ships no type
+    ) -> tuple[Tensor, Tensor, None, None, None]:
+        signal, weight, filters, factor = ctx.saved_tensors  # type: ignore[attr-defined]  # torch ships no type
         spatial = ctx.spatial  # type: ignore[attr-defined]  # set in forward
         n_order, n_row, n_out = weight.shape
         flat = gradient.contiguous().view(signal.shape[0], -1)
         mixed = (filters.T @ flat if n_order > 1 else flat).view(n_order, -1, n_out)
-        sums = (_distance_sums(signal) if spatial else signal).view(-1, n_row)
+        sums = (_scaled_sums(signal, factor) if spatial else signal).view(-1, n_row)
         weight_gradient = torch.stack([sums.T @ mixed[order] for order in range(n_order)])
         sums_gradient = mixed[0] @ weight[0].T
         for order in range(1, n_order):
             sums_gradient.addmm_(mixed[order], weight[order].T)
         sums_gradient = sums_gradient.view(*signal.shape[:-1], n_row)
+        if factor is not None:
+            sums_gradient.unflatten(-1, (N_DISTANCE, -1)).mul_(factor.unsqueeze(-1))
         signal_gradient = _distance_sums_adjoint(sums_gradient) if spatial else sums_gradient
-        return signal_gradient, weight_gradient, None, None
+        return signal_gradient, weight_gradient, None, None, None
 
 
 class SpatioSphericalConvolution(nn.Module):
@@ -126,6 +151,10 @@ class SpatioSphericalConvolution(nn.Module):
         Chebyshev terms; 1 filters each vertex alone.
     spatial
         Whether the 3x3x3 neighbourhood is seen, or only the voxel itself.
+    normalise_border
+        Whether the sums at the border of the volume are scaled up to what they lack there. Without
+        it (zero padding, as the authors have it) a network behaves differently in volumes of
+        another size than it was trained on.
     generator
         Source of the initial weights.
     """
@@ -140,9 +169,11 @@ class SpatioSphericalConvolution(nn.Module):
         *,
         n_order: int = 5,
         spatial: bool = True,
+        normalise_border: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        self.normalise_border = normalise_border and spatial
         polynomials = chebyshev_polynomials(laplacian, n_order)
         stacked = np.concatenate(list(polynomials), axis=1)  # (vertex, order * vertex)
         self.register_buffer("filters", torch.as_tensor(stacked).float(), persistent=False)
@@ -171,7 +202,8 @@ class SpatioSphericalConvolution(nn.Module):
         """Filter a signal."""
         table = self.table().to(signal.dtype)
         filters = self.filters.to(signal.dtype)
-        mixed = _HybridConvolution.apply(signal.contiguous(), table, filters, self.spatial)
+        factor = _border_factor(signal) if self.normalise_border else None
+        mixed = _HybridConvolution.apply(signal.contiguous(), table, filters, factor, self.spatial)
         return mixed + self.bias.to(signal.dtype)
 
 

@@ -18,7 +18,7 @@ from .presets import Preset
 LOGGER = logging.getLogger(__name__)
 
 _WARM_UP = 0.1  # share of the steps during which the learning rate rises
-_LARGEST_GRADIENT = 1.0
+_LARGEST_GRADIENT = 0.01  # typical ones are a tenth of it; rare ones are a hundred times it
 _WEIGHT_DECAY = 1e-4
 _N_RECORD = 100
 _N_CALIBRATION = 16

@@ -22,6 +22,7 @@ class _Block(nn.Module):
         channels: tuple[int, int, int],
         laplacian: Float[np.ndarray, "vertex vertex"],
         n_order: int,
+        normalise_border: bool,
         generator: torch.Generator | None,
     ) -> None:
         super().__init__()
@@ -54,6 +55,8 @@ class SphericalUNet(nn.Module):
         Channels at full resolution; doubled at each level.
     n_order
         Chebyshev terms of each convolution.
+    normalise_border
+        As in ``SpatioSphericalConvolution``.
     generator
         Source of the initial weights.
     laplacians
@@ -74,6 +77,7 @@ class SphericalUNet(nn.Module):
         n_level: int,
         filters: int,
         n_order: int = 5,
+        normalise_border: bool = False,
         generator: torch.Generator | None = None,
         laplacians: Sequence[Float[np.ndarray, "vertex vertex"]] | None = None,
     ) -> None:
@@ -91,7 +95,9 @@ class SphericalUNet(nn.Module):
         self.unpools = nn.ModuleList(Unpool(sphere, spatial=True) for sphere in spheres[:-1])
         for level in range(last):
             channels = (n_in if level == 0 else width[level - 1], width[level], width[level])
-            self.encoder.append(_Block(channels, laplacians[level], n_order, generator))
+            self.encoder.append(
+                _Block(channels, laplacians[level], n_order, normalise_border, generator)
+            )
         for level in range(n_level):
             below = width[level - 1] if level > 0 else width[0]
             if level == last:
@@ -99,7 +105,9 @@ class SphericalUNet(nn.Module):
                 channels = (entering, width[level], below)
             else:
                 channels = (2 * width[level], width[level], below)
-            self.decoder.append(_Block(channels, laplacians[level], n_order, generator))
+            self.decoder.append(
+                _Block(channels, laplacians[level], n_order, normalise_border, generator)
+            )
         self.head = SpatioSphericalConvolution(
             width[0], n_out, laplacians[0], n_order=1, spatial=False, generator=generator
         )
