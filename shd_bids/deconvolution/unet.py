@@ -79,7 +79,7 @@ class SphericalUNet(nn.Module):
         n_order: int = 5,
         normalise_border: bool = False,
         generator: torch.Generator | None = None,
-        laplacians: Sequence[Float[np.ndarray, "vertex vertex"]] | None = None,
+        laplacians: Sequence[Float[np.ndarray, "_ _"]] | None = None,
     ) -> None:
         super().__init__()
         if n_side >> (n_level - 1) < 1:

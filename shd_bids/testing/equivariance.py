@@ -56,8 +56,9 @@ def translation_equivariance_error(
     *,
     shift: int,
     margin: int,
+    axes: tuple[int, ...] = _SPATIAL_AXES,
 ) -> float:
-    """Give the largest relative error of shifting the patch along each axis.
+    """Give the largest relative error of shifting the patch along an axis.
 
     Two windows are cut out of the signal, ``shift`` voxels apart; where they overlap, and
     ``margin`` voxels away from the edges of both, their outputs should agree.
@@ -67,14 +68,16 @@ def translation_equivariance_error(
     network
         Callable under test; keeps the spatial shape.
     signal
-        Patch longer than ``shift + 2 * margin`` voxels along each axis.
+        Patch longer than ``shift + 2 * margin`` voxels along those axes.
     shift
         Voxels; a multiple of the network's spatial pooling.
     margin
         Voxels that see the edge of a window: the radius of the receptive field.
+    axes
+        Axes of the signal, of 2, 3 and 4.
     """
     errors = []
-    for axis in _SPATIAL_AXES:
+    for axis in axes:
         length = signal.shape[axis] - shift
         first = network(signal.narrow(axis, 0, length))
         second = network(signal.narrow(axis, shift, length))

@@ -59,7 +59,7 @@ def test_a_laplacian_that_is_handed_out_can_be_changed(n_side: int) -> None:
 
 @pytest.mark.parametrize("n_side", LEVELS)
 def test_the_laplacian_is_that_of_the_authors(n_side: int) -> None:
-    # Theirs is divided by 1.01 times an estimate of the largest eigenvalue, ours by its exact value.
+    # Theirs is divided by 1.01 times an estimate of the largest eigenvalue, ours by its value.
     expected = load_reference("graph")[f"laplacian_nside{n_side}"]
     actual = hemisphere_laplacian(n_side)
     assert np.linalg.norm(actual - expected, 2) < 0.02 * np.linalg.norm(actual, 2)

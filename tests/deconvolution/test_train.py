@@ -1,0 +1,116 @@
+"""Training: it lowers the loss, repeats itself, and survives an interruption."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from deconvolution.scans import TINY, signal_model, tiny_network, tiny_scan
+
+from shd_bids.deconvolution import train as train_module
+from shd_bids.deconvolution.losses import LossWeights, ShdLoss
+from shd_bids.deconvolution.network import ShdNetwork
+from shd_bids.deconvolution.train import History, train
+
+MODEL = signal_model()
+SCAN = tiny_scan(MODEL, tiny_network(MODEL))
+WEIGHTS = LossWeights()
+
+
+def _train(
+    *, seed: int = 0, checkpoint_file: Path | None = None, n_step: int = TINY.steps
+) -> tuple[ShdNetwork, History]:
+    network = tiny_network(MODEL)
+    history = train(
+        network,
+        SCAN,
+        replace(TINY, steps=n_step),
+        weights=WEIGHTS,
+        generator=torch.Generator().manual_seed(seed),
+        checkpoint_file=checkpoint_file,
+    )
+    return network, history
+
+
+def _loss_of_the_scan(network: ShdNetwork) -> float:
+    dwi, mask = SCAN.dwi.unsqueeze(0), SCAN.mask.unsqueeze(0)
+    with torch.no_grad():
+        coefficients = network(dwi, SCAN.start.unsqueeze(0))
+        terms = ShdLoss(MODEL.lmax, TINY.loss_n_side, WEIGHTS)(network, coefficients, dwi, mask)
+    return terms["total"].item()
+
+
+def _same_weights(first: ShdNetwork, second: ShdNetwork) -> bool:
+    other = second.state_dict()
+    return all(torch.equal(value, other[name]) for name, value in first.state_dict().items())
+
+
+def test_the_loss_falls() -> None:
+    network, history = _train(n_step=40)
+    assert _loss_of_the_scan(network) < 0.99 * _loss_of_the_scan(tiny_network(MODEL))
+    assert history.step == list(range(1, 41))
+    assert set(history.loss) == {
+        "reconstruction",
+        "non_negativity",
+        "sparsity",
+        "total_variation",
+        "total",
+    }
+    assert history.n_voxel > 0
+    assert history.seconds == sorted(history.seconds)
+
+
+def test_the_same_seed_gives_the_same_network_and_another_seed_another() -> None:
+    first, again, other = (_train(seed=seed)[0] for seed in (0, 0, 1))
+    assert _same_weights(first, again)
+    assert not _same_weights(first, other)
+
+
+def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, expected_history = _train()
+    checkpoint_file = tmp_path / "training.safetensors"
+    monkeypatch.setattr(train_module, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    forward, calls = ShdLoss.forward, []
+
+    def interrupted(*arguments: object) -> dict[str, torch.Tensor]:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return forward(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ShdLoss, "forward", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            _train(checkpoint_file=checkpoint_file)
+    resumed, history = _train(checkpoint_file=checkpoint_file)
+    assert _same_weights(resumed, expected)
+    assert history.step == expected_history.step
+    assert history.loss == expected_history.loss
+    assert history.n_voxel == expected_history.n_voxel
+
+
+def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
+    checkpoint_file = tmp_path / "training.safetensors"
+    network, history = _train(checkpoint_file=checkpoint_file)
+    again, again_history = _train(checkpoint_file=checkpoint_file)
+    assert _same_weights(again, network)
+    assert again_history == history
+
+
+def test_a_voxel_does_not_depend_on_its_batch_after_training() -> None:
+    network, _ = _train()
+    assert not network.training
+    dwi = torch.stack([SCAN.dwi, 3.0 * SCAN.dwi.flip(0)])
+    start = torch.stack([SCAN.start, SCAN.start.flip(0)])
+    with torch.no_grad():
+        torch.testing.assert_close(network(dwi, start)[:1], network(dwi[:1], start[:1]))
+
+
+def test_normalisation_stays_as_it_was_calibrated() -> None:
+    short, long = (_train(n_step=n_step)[0].state_dict() for n_step in (1, 4))
+    statistics = [name for name in short if "running" in name]
+    assert statistics
+    for name in statistics:
+        assert torch.equal(short[name], long[name]), name
