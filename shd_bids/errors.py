@@ -1,4 +1,4 @@
-"""The errors that a user can cause: each message names the file or flag, what was found and what to try."""
+"""The errors that a user can cause: messages name the file or flag, what was found, what to try."""
 
 
 class ShdBidsError(Exception):
@@ -14,7 +14,7 @@ class BidsDataError(ShdBidsError):
 
 
 class ImageError(ShdBidsError):
-    """An image cannot be used: truncated, not 4-D, not finite, constant or without a usable affine."""
+    """An image cannot be used: truncated, not 4-D, not finite, constant, no usable affine."""
 
 
 class GradientTableError(ShdBidsError):
