@@ -1,3 +1,3 @@
-"""BIDS App for diffusion MRI: preprocessing, SHD-TV fibre orientations, tractography and reports."""
+"""BIDS App for diffusion MRI: preprocessing, SHD-TV fODFs, tractography and reports."""
 
 __version__ = "0.1.0"

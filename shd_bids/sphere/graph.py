@@ -27,9 +27,7 @@ def _sphere_laplacian(n_side: int) -> np.ndarray:
     # Pixels at the distance of the 8th neighbour all count, or the graph would lose its symmetry.
     reach = np.sort(distance, axis=1)[:, N_NEIGHBOUR - 1 : N_NEIGHBOUR] + _TIE
     near = distance <= reach
-    weight = np.where(
-        near | near.T, 2.0 ** -((distance * n_side / HALF_WEIGHT_CHORD) ** 2), 0.0
-    )
+    weight = np.where(near | near.T, 2.0 ** -((distance * n_side / HALF_WEIGHT_CHORD) ** 2), 0.0)
     scale = 1.0 / np.sqrt(weight.sum(axis=1))
     laplacian = np.eye(len(vertices)) - scale[:, None] * weight * scale
     laplacian *= 2.0 / np.linalg.eigvalsh(laplacian)[-1]
