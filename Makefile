@@ -1,4 +1,4 @@
-# make install | demo | test | lint: nothing else is needed on a machine with Python and make.
+# make install | demo | test | test-slow | lint: nothing else is needed on a machine with Python and make.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +9,7 @@ DEMO := demo
 # a process of ours per core is faster than threads that compete for it
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test test-slow lint clean
 
 install: $(STAMP)
 
@@ -28,7 +28,10 @@ demo: $(STAMP) $(DEMO)/bids/dataset_description.json
 	@echo "The report: $(abspath $(DEMO)/out/sub-01.html)"
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses=2 -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
