@@ -4,7 +4,7 @@ import logging
 from itertools import product
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -28,7 +28,8 @@ def predict(
 
     The scan is cut in tiles that share no voxel; each is given a halo of neighbours, whose result
     is thrown away. Tiles start at multiples of the U-Net's spatial pooling, so that its cells are
-    the same in every tile. Tiles are halved when the card's memory does not suffice.
+    the same in every tile, and are shrunk to the mask. Tiles are halved when the card's memory
+    does not suffice.
 
     Returns
     -------
@@ -44,7 +45,7 @@ def predict(
     smallest = 2 ** (preset.n_level - 1)
     while True:
         try:
-            return _predict_tiles(network, scan, tile, preset.halo, compute_dtype)
+            return _predict_tiles(network, scan, tile, preset.halo, smallest, compute_dtype)
         except torch.cuda.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             if tile // 2 < smallest:
@@ -60,26 +61,47 @@ def predict(
 
 @torch.inference_mode()
 def _predict_tiles(
-    network: ShdNetwork, scan: MaskedScan, tile: int, halo: int, compute_dtype: torch.dtype
+    network: ShdNetwork,
+    scan: MaskedScan,
+    tile: int,
+    halo: int,
+    cell: int,
+    compute_dtype: torch.dtype,
 ) -> Float[Tensor, "x y z unknown"]:
     network.eval()
     shape = tuple(scan.mask.shape)
     result = torch.zeros(*shape, network.kernel.shape[1])
     # Zeros stand for what lies beyond the box, as in training.
-    end = [halo + (-length) % tile + halo for length in shape]
+    end = [halo + (-length) % cell for length in shape]
     padding = (0, 0, halo, end[2], halo, end[1], halo, end[0])
     dwi, start = functional.pad(scan.dwi, padding), functional.pad(scan.start, padding)
-    starts = [range(0, length, tile) for length in shape]
-    core = slice(halo, halo + tile)
-    for corner in product(*starts):
-        inside = tuple(
-            slice(a, min(a + tile, length)) for a, length in zip(corner, shape, strict=True)
-        )
-        if not scan.mask[inside].any():
+    for corner in product(*(range(0, length, tile) for length in shape)):
+        core = _occupied(scan.mask, corner, tile, cell)
+        if core is None:
             continue
-        window = tuple(slice(a, a + tile + 2 * halo) for a in corner)
+        window = tuple(slice(part.start, part.stop + 2 * halo) for part in core)
         tile_dwi, tile_start = dwi[window].unsqueeze(0), start[window].unsqueeze(0)
-        coefficients = network(tile_dwi, tile_start, compute_dtype)[0, core, core, core]
-        kept = tuple(slice(0, part.stop - part.start) for part in inside)
-        result[inside] = coefficients[kept].cpu()
+        coefficients = network(tile_dwi, tile_start, compute_dtype)[0].cpu()
+        target = tuple(
+            slice(part.start, min(part.stop, length))
+            for part, length in zip(core, shape, strict=True)
+        )
+        result[target] = coefficients[
+            tuple(slice(halo, halo + part.stop - part.start) for part in target)
+        ]
     return result * scan.mask.cpu().unsqueeze(-1)
+
+
+def _occupied(
+    mask: Bool[Tensor, "x y z"], corner: tuple[int, ...], tile: int, cell: int
+) -> tuple[slice, ...] | None:
+    """Shrink a tile to the pooling cells that hold mask voxels; None if there are none."""
+    inside = mask[tuple(slice(first, first + tile) for first in corner)].nonzero()
+    if len(inside) == 0:
+        return None
+    low = inside.amin(dim=0) // cell * cell
+    high = (inside.amax(dim=0) // cell + 1) * cell
+    return tuple(
+        slice(first + a, first + b)
+        for first, a, b in zip(corner, low.tolist(), high.tolist(), strict=True)
+    )

@@ -45,10 +45,10 @@ def test_tiles_are_halved_when_the_memory_does_not_suffice(
     expected = predict(NETWORK, SCAN, TINY)
     original = predict_module._predict_tiles
 
-    def limited(network, scan, tile, halo, dtype):
+    def limited(network, scan, tile, *rest):
         if tile > 3:
             raise torch.cuda.OutOfMemoryError
-        return original(network, scan, tile, halo, dtype)
+        return original(network, scan, tile, *rest)
 
     monkeypatch.setattr(predict_module, "_predict_tiles", limited)
     torch.testing.assert_close(predict(NETWORK, SCAN, TINY), expected, atol=1e-5, rtol=1e-4)
