@@ -68,7 +68,7 @@ def translation_equivariance_error(
     network
         Callable under test; keeps the spatial shape.
     signal
-        Patch longer than ``shift + 2 * margin`` voxels along those axes.
+        Patch longer than ``2 * (shift + margin)`` voxels along those axes.
     shift
         Voxels; a multiple of the network's spatial pooling.
     margin
