@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from shd_bids.errors import DeviceError, ShdBidsError
@@ -38,7 +39,7 @@ def run_program(command: list[str], cwd: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        preexec_fn=die_with_parent,
+        preexec_fn=_tie_to_parent(),
     )
     complaints: list[str] = []
 
@@ -68,7 +69,16 @@ def run_program(command: list[str], cwd: Path) -> None:
     raise ShdBidsError(said[-1] if said else f"The fit ended with exit code {code}.")
 
 
-def die_with_parent() -> None:
-    """Have this process killed when its parent dies, so that nothing goes on writing (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _tie_to_parent() -> Callable[[], None] | None:
+    """Make what has a child killed when its parent dies, so that nothing goes on writing (Linux).
+
+    It runs between fork and exec, where nothing may be imported or loaded.
+    """
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)
+
+    def tie() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+    return tie

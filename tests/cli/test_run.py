@@ -243,41 +243,39 @@ def test_a_read_only_input_is_enough(make_skeleton, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_killed_in_the_middle_nothing_goes_on_and_the_same_call_finishes(make_skeleton, tmp_path):
     bids_dir = make_skeleton({"01": ["sub-01"]})
-    call = [
-        *(sys.executable, "-m", "shd_bids.cli.run", bids_dir, tmp_path / "out", "participant"),
-        *("--level", "preproc", "-w", tmp_path / "w", *FAST),
-    ]
-    victim = subprocess.Popen(list(map(str, call)), stdout=subprocess.PIPE, text=True)
+    flags = [bids_dir, tmp_path / "out", "participant", "--level", "preproc", "-w", tmp_path / "w"]
+    call = [sys.executable, "-m", "shd_bids.cli.run", *map(str, flags), *FAST]
+    mark = f"TEST_MARK={tmp_path}"
+    env = os.environ | dict([mark.split("=", 1)])
+    victim = subprocess.Popen(call, stdout=subprocess.PIPE, text=True, env=env)
     for line in victim.stdout:
         if "merge_runs: done" in line:
             break
+    assert len(_processes_with(mark)) > 1  # the graph's own and those of its nodes
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     victim.stdout.close()
-    _wait_until_no_process_mentions(str(tmp_path))
-    done = _run(*call[3:])
+    for _ in range(200):
+        if not _processes_with(mark):
+            break
+        time.sleep(0.1)
+    assert not _processes_with(mark)
+    done = _run(*flags, *FAST)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "merge_runs: started" not in done.stdout
     assert "finished: 1 of 1" in done.stdout
 
 
-def _wait_until_no_process_mentions(text: str) -> None:
-    for _ in range(100):
-        alive = [
-            folder
-            for folder in Path("/proc").glob("[0-9]*")
-            if int(folder.name) != os.getpid() and text in _command_line(folder)
-        ]
-        if not alive:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"still running: {[_command_line(folder) for folder in alive]}")
-
-
-def _command_line(folder: Path) -> str:
-    try:
-        return (folder / "cmdline").read_text().replace("\0", " ")
-    except OSError:
-        return ""
+def _processes_with(mark: str) -> list[str]:
+    """List the processes that have a variable in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (folder / "environ").read_text().split("\0"):
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+        except (OSError, UnicodeDecodeError):  # it has ended, or is not ours
+            continue
+    return found

@@ -8,10 +8,12 @@ and its CUDA context with it.
 
 import logging
 import multiprocessing
+import multiprocessing.connection
 import os
 import re
 import signal
 import sys
+import threading
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -21,8 +23,6 @@ from traceback import format_exc
 from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
-
-from shd_bids.interfaces.process import die_with_parent
 
 from .logs import set_up_logging
 
@@ -193,7 +193,7 @@ def _run_task(
     gpu: str | None,
 ) -> None:
     """Run one node in its own process and send its result."""
-    die_with_parent()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides on Ctrl-C
     if gpu is not None:
@@ -202,6 +202,17 @@ def _run_task(
     set_up_logging(verbosity=settings.verbosity, log_files=own)
     sender.send(run_node(node, updatehash, taskid))
     sender.close()
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of the process that runs the graph, then end this one with its children.
+
+    The server that nodes' processes are forked from does not end as long as one of them lives.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _describe_death(task: _Task) -> str:
