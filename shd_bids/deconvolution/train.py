@@ -158,7 +158,8 @@ def train(
         for name, value in terms.items():
             total[name] = total.get(name, torch.zeros_like(value)) + value.detach()
         if training.step % record_every == 0 or training.step == preset.steps:
-            means = {name: value.item() / record_every for name, value in total.items()}
+            since = training.step - (training.history.step[-1] if training.history.step else 0)
+            means = {name: value.item() / since for name, value in total.items()}
             total.clear()
             training.history.add(training.step, clock.seconds(), means)
             clock.log(training.step, means)

@@ -203,7 +203,8 @@ def _track_seeds(
         return_all=False,
     )
     shortest = max(rules.min_length_mm, rules.step_mm)
-    kept = [s for s in found if shortest <= (len(s) - 1) * rules.step_mm <= rules.max_length_mm]
+    trimmed = (_trim(streamline, field) for streamline in found)
+    kept = [s for s in trimmed if shortest <= (len(s) - 1) * rules.step_mm <= rules.max_length_mm]
     if field.fluid is not None and kept:
         # The step that left the white matter is not part of the streamline; go it again.
         stops = np.array([p for s in kept for p in (2 * s[0] - s[1], 2 * s[-1] - s[-2])])
@@ -212,3 +213,14 @@ def _track_seeds(
         kept = [kept[i] for i in np.flatnonzero(ends_well)]
     for streamline in kept:
         yield streamline.astype(np.float32)
+
+
+def _trim(streamline: Float[np.ndarray, "_ 3"], field: FodfField) -> Float[np.ndarray, "_ 3"]:
+    """Cut off the ends that lie in voxels without white matter.
+
+    The map is interpolated, so it is above the threshold up to half a voxel beyond the mask.
+    """
+    voxels = np.rint(field.to_vox(streamline)).astype(int)
+    last = np.array(field.white_matter.shape) - 1
+    inside = np.flatnonzero(field.white_matter[tuple(np.clip(voxels, 0, last).T)] > 0)
+    return streamline[inside[0] : inside[-1] + 1] if len(inside) else streamline[:0]

@@ -73,7 +73,7 @@ def test_runs_of_different_grids_are_refused(collect):
         file = root / "sub-01" / "dwi" / "sub-01_run-2_dwi.nii.gz"
         nib.save(nib.Nifti1Image(np.ones((5, 4, 3, 13), np.int16), np.eye(4)), file)
 
-    with pytest.raises(BidsDataError, match=r"run-1.*\(4, 4, 3\).*run-2.*\(5, 4, 3\).*matrices"):
+    with pytest.raises(BidsDataError, match=r"run-1.*\(6, 6, 4\).*run-2.*\(5, 4, 3\).*matrices"):
         collect(["sub-01_run-1", "sub-01_run-2"], enlarge)
 
 

@@ -40,7 +40,8 @@ def test_every_model_has_its_images_on_the_grid_of_the_input(out, tiny_phantom_d
         image = _image(out, f"model-{model}_{name}_dwimap")
         assert image.shape[:3] == raw.shape[:3]
         np.testing.assert_allclose(image.affine, raw.affine, atol=1e-4)
-        assert np.isfinite(image.get_fdata()).all()
+        if name != "param-peaks":  # there NaN says that there is no peak, as in MRtrix3
+            assert np.isfinite(image.get_fdata()).all()
 
 
 def test_all_names_of_the_design_are_there(out):
