@@ -1,8 +1,6 @@
 """A graph survives the death of a node's process."""
 
 import os
-import signal
-import time
 
 import pytest
 from nipype import Function, Node, Workflow, config
@@ -11,6 +9,7 @@ from shd_workflows.plugin import ResilientPlugin, TaskSettings
 
 def _die(value: int) -> int:
     import os
+    import signal
 
     os.kill(os.getpid(), signal.SIGKILL)
     return value
@@ -63,10 +62,8 @@ def test_a_killed_node_fails_with_a_crash_file_and_the_others_finish(make_graph,
         (graph.get_node("die"), after, [("out", "value")]),
         (graph.get_node("free"), rest, [("out", "value")]),
     ])  # fmt: skip
-    started = time.monotonic()
     with pytest.raises(RuntimeError, match=r"killed by SIGKILL.*out of memory"):
         graph.run(plugin=ResilientPlugin(n_procs=3, memory_gb=2))
-    assert time.monotonic() - started < 60
     crashes = list((tmp_path / "crash").glob("crash-*.txt"))
     assert len(crashes) == 1
     assert "die" in crashes[0].name
@@ -83,11 +80,11 @@ def test_a_node_that_raises_leaves_its_message_in_the_crash_file(make_graph, tmp
 
 
 def test_a_second_run_takes_everything_from_the_cache(make_graph):
-    graph = make_graph(slow=_slow)
-    graph.run(plugin=ResilientPlugin(n_procs=1, memory_gb=1))
-    started = time.monotonic()
-    make_graph(slow=_slow).run(plugin=ResilientPlugin(n_procs=1, memory_gb=1))
-    assert time.monotonic() - started < 2
+    make_graph(free=_add).run(plugin=ResilientPlugin(n_procs=1, memory_gb=1))
+    plugin = ResilientPlugin(n_procs=1, memory_gb=1)
+    make_graph(free=_add).run(plugin=plugin)
+    assert plugin.seconds == {}
+    assert not plugin.unfinished
 
 
 def test_stopping_ends_the_running_processes():

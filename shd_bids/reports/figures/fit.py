@@ -79,7 +79,7 @@ def _draw_history(axes: Axes, history: Mapping[str, Any]) -> None:
     axes.set_xlabel("training step")
     axes.set_ylabel("loss")
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=9, ncols=2)
+        axes.legend(frameon=False, fontsize=9, ncols=5, loc="lower left", bbox_to_anchor=(0, -0.3))
 
 
 def _running_median(values: Float[np.ndarray, " step"]) -> Float[np.ndarray, " step"]:
