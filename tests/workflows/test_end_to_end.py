@@ -20,7 +20,7 @@ def out(tiny_phantom_dir, tmp_path_factory) -> Path:
     command = [
         *(sys.executable, "-m", "shd_bids.cli.run", tiny_phantom_dir, root / "out", "participant"),
         *("-w", root / "work", "--fod-model", *MODELS, "--shd-steps", 20, "--lmax", 6),
-        *("--n-streamlines", 100, "--max-angle-deg", 45, "--device", "cpu"),
+        *("--n-streamlines", 100, "--max-angle-deg", 45, "--device", "cpu", "--omp-nthreads", 1),
     ]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
