@@ -216,11 +216,15 @@ def _track_seeds(
 
 
 def _trim(streamline: Float[np.ndarray, "_ 3"], field: FodfField) -> Float[np.ndarray, "_ 3"]:
-    """Cut off the ends that lie in voxels without white matter.
+    """Keep the longest part that lies in voxels with white matter.
 
     The map is interpolated, so it is above the threshold up to half a voxel beyond the mask.
     """
     voxels = np.rint(field.to_vox(streamline)).astype(int)
     last = np.array(field.white_matter.shape) - 1
-    inside = np.flatnonzero(field.white_matter[tuple(np.clip(voxels, 0, last).T)] > 0)
-    return streamline[inside[0] : inside[-1] + 1] if len(inside) else streamline[:0]
+    inside = field.white_matter[tuple(np.clip(voxels, 0, last).T)] > 0
+    edges = np.flatnonzero(np.diff(inside, prepend=False, append=False))
+    if len(edges) == 0:
+        return streamline[:0]
+    longest = 2 * np.argmax(edges[1::2] - edges[::2])
+    return streamline[edges[longest] : edges[longest + 1]]
