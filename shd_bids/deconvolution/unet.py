@@ -27,7 +27,14 @@ class _Block(nn.Module):
     ) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(
-            SpatioSphericalConvolution(n_in, n_out, laplacian, n_order=n_order, generator=generator)
+            SpatioSphericalConvolution(
+                n_in,
+                n_out,
+                laplacian,
+                n_order=n_order,
+                normalise_border=normalise_border,
+                generator=generator,
+            )
             for n_in, n_out in pairwise(channels)
         )
         self.activations = nn.ModuleList(NormalisedActivation(n_out) for n_out in channels[1:])

@@ -82,6 +82,19 @@ def test_the_network_is_equivariant_to_the_symmetries_of_the_grid() -> None:
     assert grid_equivariance_error(_network(), signal) < 1e-5
 
 
+def test_borders_that_are_normalised_do_not_show_in_a_uniform_volume() -> None:
+    # Of an odd size, too, the pooled voxels stand for the last one.
+    generator = torch.Generator().manual_seed(0)
+    network = SphericalUNet(
+        2, 2, n_side=2, n_level=2, filters=2, normalise_border=True, generator=generator
+    ).eval()
+    voxel = torch.randn(24, 1, 1, 1, 1, 2, generator=generator)
+    with torch.no_grad():
+        output = network(voxel.expand(-1, -1, 5, 4, 4, -1))
+    spread = output.flatten(1, 4).std(dim=1).max()
+    assert spread < 1e-5 * output.abs().max()
+
+
 def test_the_network_is_equivariant_to_shifts_by_its_pooling() -> None:
     # Convolutions at full scale see 4 voxels, those at half scale 4 more, pooling 1: within 10.
     signal = torch.randn(24, 1, 32, 1, 1, 2, generator=torch.Generator().manual_seed(1))
