@@ -173,33 +173,39 @@ def concatenate_gradients(tables: Sequence[GradientTable]) -> GradientTable:
     )
 
 
-def check_gradients(
-    table: GradientTable, *, n_volume: int, b0_threshold: float, source: str
-) -> None:
-    """Refuse a table that no orientation distribution can be estimated from.
-
-    Parameters
-    ----------
-    table
-        The table to look at.
-    n_volume
-        Number of volumes of the image.
-    b0_threshold
-        A volume with b (s/mm²) up to this counts as b=0.
-    source
-        Name of the image, for the message.
+def check_volume_count(table: GradientTable, n_volume: int, source: str) -> None:
+    """Refuse a table of another length than its image, named ``source`` in the message.
 
     Raises
     ------
     GradientTableError
-        If counts disagree, nothing counts as b=0, a diffusion-weighted volume has no direction,
-        or fewer than 6 distinct directions (not all on one cone or plane) are left.
+        If the counts disagree.
     """
     if table.n_volume != n_volume:
         raise GradientTableError(
             f"The gradient files hold {table.n_volume} b-values, but {source} has {n_volume} "
             "volumes. Check that the series was not truncated on conversion."
         )
+
+
+def check_gradients(table: GradientTable, *, b0_threshold: float, source: str) -> None:
+    """Refuse a table that no orientation distribution can be estimated from.
+
+    Parameters
+    ----------
+    table
+        Of all runs of a series together: one of them need not suffice.
+    b0_threshold
+        A volume with b (s/mm²) up to this counts as b=0.
+    source
+        Names of the images, for the message.
+
+    Raises
+    ------
+    GradientTableError
+        If nothing counts as b=0, a diffusion-weighted volume has no direction, or fewer than 6
+        distinct directions (not all on one cone or plane) are left.
+    """
     weighted = table.bvals > b0_threshold
     if weighted.all():
         raise GradientTableError(

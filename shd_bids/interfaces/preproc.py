@@ -17,6 +17,7 @@ from nipype.interfaces.base import (
 from shd_bids.dwi.denoise import denoise_mppca
 from shd_bids.dwi.gradients import (
     check_gradients,
+    check_volume_count,
     concatenate_gradients,
     read_fsl_gradients,
     write_mrtrix_gradients,
@@ -52,18 +53,16 @@ class MergeRuns(SimpleInterface):
             image = load_dwi(Path(dwi))
             affine = image.affine if affine is None else affine
             table = read_fsl_gradients(Path(bval), Path(bvec), image.affine)
-            check_gradients(
-                table,
-                n_volume=image.shape[3],
-                b0_threshold=spec.b0_threshold,
-                source=Path(dwi).name,
-            )
+            check_volume_count(table, image.shape[3], Path(dwi).name)
             data.append(np.asarray(image.dataobj))
             tables.append(table)
+        gradients = concatenate_gradients(tables)
+        names = " + ".join(Path(dwi).name for dwi in spec.dwi_files)
+        check_gradients(gradients, b0_threshold=spec.b0_threshold, source=names)
         merged = data[0] if len(data) == 1 else np.concatenate(data, axis=3)
         out = Path(runtime.cwd)
         self._results["dwi_file"] = write_array(merged, spec.dwi_files[0], out / "dwi.nii")
-        write_mrtrix_gradients(concatenate_gradients(tables), out / "dwi.b")
+        write_mrtrix_gradients(gradients, out / "dwi.b")
         self._results["gradients_file"] = str(out / "dwi.b")
         return runtime
 
