@@ -147,6 +147,7 @@ class DescribeModel(SimpleInterface):
 
 class _DescribeTractogramInputSpec(BaseInterfaceInputSpec):
     n_streamlines = traits.Int(mandatory=True, desc="streamlines in the file")
+    step_mm = traits.Float(mandatory=True, desc="length of a step")
     settings = traits.Dict(mandatory=True, desc="settings of the tracking")
     random_seed = traits.Int(mandatory=True, desc="seed")
     sources = traits.List(traits.Str, mandatory=True, desc="BIDS URIs")
@@ -166,7 +167,7 @@ class DescribeTractogram(SimpleInterface):
                 n_streamlines=spec.n_streamlines,
                 sources=spec.sources,
                 version=__version__,
-                settings=dict(spec.settings),
+                settings=dict(spec.settings) | {"StepMillimetres": spec.step_mm},
                 random_seed=spec.random_seed,
             ),
             "tdi": generic_sidecar(

@@ -14,7 +14,7 @@ from nipype.interfaces.base import (
 
 from shd_bids.tractography.peaks import find_peaks, peaks_from_image, peaks_to_image
 from shd_bids.tractography.scalars import afd_total, directionally_encoded_colour, gfa, nufo
-from shd_bids.tractography.tracking import track_probabilistic
+from shd_bids.tractography.tracking import default_step_mm, track_probabilistic
 from shd_bids.tractography.tractogram import density_map, read_tck, write_tck
 
 from .nifti import read_affine, read_array, read_mask, write_array
@@ -96,7 +96,7 @@ class _TrackInputSpec(BaseInterfaceInputSpec):
     )
     mask_file = File(exists=True, mandatory=True, desc="brain mask")
     n_streamlines = traits.Int(mandatory=True, desc="streamlines to keep")
-    step_mm = traits.Float(desc="length of a step")
+    step_mm = traits.Float(desc="length of a step; by the voxel size if not given")
     max_angle_deg = traits.Float(mandatory=True, desc="largest turn in one step")
     random_seed = traits.Int(0, usedefault=True, desc="seed")
     n_threads = traits.Int(1, usedefault=True, nohash=True, desc="threads")
@@ -107,6 +107,7 @@ class _TrackOutputSpec(TraitedSpec):
         traits.Str, File(exists=True), desc="tractogram (TCK) and tdi, the density map"
     )
     n_streamlines = traits.Int(desc="streamlines in the file")
+    step_mm = traits.Float(desc="length of a step")
 
 
 class TrackStreamlines(SimpleInterface):
@@ -120,7 +121,7 @@ class TrackStreamlines(SimpleInterface):
         fod_file = spec.fod_files["WM"]
         affine, fodf_sh = read_affine(fod_file), read_array(fod_file)
         settings: dict[str, Any] = {
-            "step_mm": spec.step_mm if isdefined(spec.step_mm) else None,
+            "step_mm": spec.step_mm if isdefined(spec.step_mm) else default_step_mm(affine),
             "max_angle_deg": spec.max_angle_deg,
             "random_seed": spec.random_seed,
         }
@@ -134,6 +135,7 @@ class TrackStreamlines(SimpleInterface):
             **settings,
         )
         tck_file = out / "tracts.tck"
+        self._results["step_mm"] = settings["step_mm"]
         self._results["n_streamlines"] = write_tck(streamlines, tck_file, settings=settings)
         density = density_map(read_tck(tck_file), affine, fodf_sh.shape[:3])
         self._results["track_files"] = {

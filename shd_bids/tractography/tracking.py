@@ -37,6 +37,12 @@ class _Rules:
     n_threads: int
 
 
+def default_step_mm(affine: Float[np.ndarray, "4 4"]) -> float:
+    """Give half the smallest voxel side."""
+    smallest = float(np.linalg.norm(affine[:3, :3], axis=0).min())
+    return round(smallest, 4) / 2  # affines are stored in single precision
+
+
 def track_probabilistic(
     fodf_sh: Float[np.ndarray, "x y z coef"],
     affine: Float[np.ndarray, "4 4"],
@@ -73,7 +79,7 @@ def track_probabilistic(
     seeds
         Points in RAS world mm to start from, each once; then `n_streamlines` does not matter.
     step_mm
-        Length of a step; half the smallest voxel side by default.
+        Length of a step; `default_step_mm` by default.
     max_angle_deg
         Largest turn at one step, 0 to 90.
     min_length_mm, max_length_mm
@@ -101,7 +107,7 @@ def track_probabilistic(
         When there is nowhere to start or a setting is impossible.
     """
     if step_mm is None:
-        step_mm = float(np.linalg.norm(affine[:3, :3], axis=0).min()) / 2
+        step_mm = default_step_mm(affine)
     generator = np.random.default_rng(random_seed)
     # DIPY multiplies its number with the seed's place: a small one makes neighbours alike.
     rules = _Rules(

@@ -290,15 +290,17 @@ def init_tractogram_derivatives_wf(
         Tractogram and density map by kind.
     n_streamlines
         Number of streamlines in it.
+    step_mm
+        Length of a step.
     """
     workflow = LiterateWorkflow(name=name)
-    inputnode = Node(IdentityInterface(["track_files", "n_streamlines"]), name="inputnode")
+    inputnode = Node(
+        IdentityInterface(["track_files", "n_streamlines", "step_mm"]), name="inputnode"
+    )
     settings = {
         "RequestedStreamlines": tracking.n_streamlines,
         "MaxAngleDegrees": tracking.max_angle_deg,
     }
-    if tracking.step_mm is not None:
-        settings["StepMillimetres"] = tracking.step_mm
     describe_tractogram = Node(
         DescribeTractogram(
             settings=settings,
@@ -324,7 +326,10 @@ def init_tractogram_derivatives_wf(
         },
     )
     workflow.connect([
-        (inputnode, describe_tractogram, [("n_streamlines", "n_streamlines")]),
+        (inputnode, describe_tractogram, [
+            ("n_streamlines", "n_streamlines"),
+            ("step_mm", "step_mm"),
+        ]),
         (inputnode, ds_tractogram, [("track_files", "in_files")]),
         (describe_tractogram, ds_tractogram, [("sidecars", "sidecars")]),
     ])  # fmt: skip

@@ -186,7 +186,7 @@ def init_series_wf(*, plan: SeriesPlan, config: RunConfig, name: str) -> Literat
     fit_wf = workflow.get_node(f"{model_label(tracked)}_wf")
     _connect(workflow, preproc_wf, tractography_wf, ["mask_file"])
     _connect(workflow, fit_wf, tractography_wf, ["fod_files", "fraction_files"])
-    _connect(workflow, tractography_wf, save_tracts_wf, ["track_files", "n_streamlines"])
+    _connect(workflow, tractography_wf, save_tracts_wf, ["track_files", "n_streamlines", "step_mm"])
     report_tracts_wf = init_tracts_report_wf(target=target)
     _connect(workflow, preproc_wf, report_tracts_wf, ["mask_file"])
     _connect(workflow, tractography_wf, report_tracts_wf, ["track_files"])

@@ -44,6 +44,8 @@ def init_tractography_wf(
         Tractogram (TCK) and density map, by kind.
     n_streamlines
         Number of streamlines.
+    step_mm
+        Length of a step.
     """
     workflow = LiterateWorkflow(name=name)
     workflow.__desc__ = (
@@ -55,7 +57,9 @@ def init_tractography_wf(
     inputnode = Node(
         IdentityInterface(["fod_files", "fraction_files", "mask_file"]), name="inputnode"
     )
-    outputnode = Node(IdentityInterface(["track_files", "n_streamlines"]), name="outputnode")
+    outputnode = Node(
+        IdentityInterface(["track_files", "n_streamlines", "step_mm"]), name="outputnode"
+    )
     track_streamlines = Node(
         TrackStreamlines(
             n_streamlines=tracking.n_streamlines,
@@ -78,6 +82,7 @@ def init_tractography_wf(
         (track_streamlines, outputnode, [
             ("track_files", "track_files"),
             ("n_streamlines", "n_streamlines"),
+            ("step_mm", "step_mm"),
         ]),
     ])  # fmt: skip
     return workflow
