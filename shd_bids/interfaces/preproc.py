@@ -16,8 +16,6 @@ from nipype.interfaces.base import (
 
 from shd_bids.dwi.denoise import denoise_mppca
 from shd_bids.dwi.gradients import (
-    check_gradients,
-    check_volume_count,
     concatenate_gradients,
     read_fsl_gradients,
     write_mrtrix_gradients,
@@ -33,7 +31,6 @@ class _MergeRunsInputSpec(BaseInterfaceInputSpec):
     dwi_files = InputMultiObject(File(exists=True), mandatory=True, desc="4-D images, in order")
     bval_files = InputMultiObject(File(exists=True), mandatory=True, desc="FSL b-values")
     bvec_files = InputMultiObject(File(exists=True), mandatory=True, desc="FSL directions")
-    b0_threshold = traits.Float(mandatory=True, desc="largest b-value that counts as b=0")
 
 
 class _MergeRunsOutputSpec(TraitedSpec):
@@ -42,7 +39,7 @@ class _MergeRunsOutputSpec(TraitedSpec):
 
 
 class MergeRuns(SimpleInterface):
-    """Check the runs and their gradient tables and join them."""
+    """Join the runs and their gradient tables, which were checked when the graph was planned."""
 
     input_spec = _MergeRunsInputSpec
     output_spec = _MergeRunsOutputSpec
@@ -53,16 +50,12 @@ class MergeRuns(SimpleInterface):
             image = load_dwi(Path(dwi))
             affine = image.affine if affine is None else affine
             table = read_fsl_gradients(Path(bval), Path(bvec), image.affine)
-            check_volume_count(table, image.shape[3], Path(dwi).name)
             data.append(np.asarray(image.dataobj))
             tables.append(table)
-        gradients = concatenate_gradients(tables)
-        names = " + ".join(Path(dwi).name for dwi in spec.dwi_files)
-        check_gradients(gradients, b0_threshold=spec.b0_threshold, source=names)
         merged = data[0] if len(data) == 1 else np.concatenate(data, axis=3)
         out = Path(runtime.cwd)
         self._results["dwi_file"] = write_array(merged, spec.dwi_files[0], out / "dwi.nii")
-        write_mrtrix_gradients(gradients, out / "dwi.b")
+        write_mrtrix_gradients(concatenate_gradients(tables), out / "dwi.b")
         self._results["gradients_file"] = str(out / "dwi.b")
         return runtime
 

@@ -29,16 +29,12 @@ def _outputs(node, folder: Path):
 def merged(tiny_phantom_dir, tmp_path_factory):
     """Join the phantom's only run to itself, as if it were two runs."""
     stem = tiny_phantom_dir / "sub-01/dwi/sub-01_dwi"
-    return _outputs(_merge_runs([stem, stem]), tmp_path_factory.mktemp("merge"))
-
-
-def _merge_runs(stems: list[Path]) -> MergeRuns:
-    return MergeRuns(
-        dwi_files=[f"{stem}.nii.gz" for stem in stems],
-        bval_files=[f"{stem}.bval" for stem in stems],
-        bvec_files=[f"{stem}.bvec" for stem in stems],
-        b0_threshold=100.0,
+    node = MergeRuns(
+        dwi_files=[f"{stem}.nii.gz"] * 2,
+        bval_files=[f"{stem}.bval"] * 2,
+        bvec_files=[f"{stem}.bvec"] * 2,
     )
+    return _outputs(node, tmp_path_factory.mktemp("merge"))
 
 
 @pytest.fixture(scope="module")
@@ -171,20 +167,6 @@ def test_maps_and_streamlines_follow_from_a_fit(fitted, masked, tmp_path):
     assert len(streamlines) == out.n_streamlines
     assert float(tractogram.header["step_mm"]) == out.step_mm > 0
     assert (read_array(out.track_files["tdi"]).max() > 0) == (len(streamlines) > 0)
-
-
-def test_a_run_needs_no_b0_of_its_own(tiny_phantom_dir, tmp_path):
-    source = tiny_phantom_dir / "sub-01/dwi/sub-01_dwi"
-    image = nib.load(f"{source}.nii.gz")
-    bvals, bvecs = np.loadtxt(f"{source}.bval"), np.loadtxt(f"{source}.bvec")
-    stems = [tmp_path / "first", tmp_path / "second"]
-    for stem, volumes in zip(stems, (bvals < 100, bvals >= 100), strict=True):
-        data = np.asarray(image.dataobj)[..., volumes]
-        nib.save(nib.Nifti1Image(data, image.affine), f"{stem}.nii.gz")
-        np.savetxt(f"{stem}.bval", bvals[None, volumes])
-        np.savetxt(f"{stem}.bvec", bvecs[:, volumes])
-    merged = _outputs(_merge_runs(stems), tmp_path / "merge")
-    assert nib.load(merged.dwi_file).shape == image.shape
 
 
 def test_a_mask_is_stored_in_bytes_and_a_map_in_floats(tmp_path, merged):

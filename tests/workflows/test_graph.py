@@ -176,6 +176,18 @@ def test_a_gradient_table_that_is_too_short_is_refused_before_anything_runs(seri
         plan_series(series[0], config)
 
 
+def test_a_run_needs_no_b0_of_its_own(config, make_skeleton):
+    bids_dir = make_skeleton({"02": ["sub-02_run-1", "sub-02_run-2"]})
+    bval_file = bids_dir / "sub-02/dwi/sub-02_run-2_dwi.bval"
+    bval_file.write_text(" ".join(["1000"] * 13) + "\n")
+    bvec_file = bval_file.with_suffix(".bvec")
+    bvec_file.write_text(bvec_file.read_text().replace("0.000000", "0.577350"))
+    (both,) = collect_series(open_layout(bids_dir, participant_labels=["02"]), "02")
+    assert plan_series(both, config).shape[3] == 26
+    with pytest.raises(GradientTableError, match=r"sub-02_run-2_dwi.nii.gz has no b=0 volume"):
+        plan_series(replace(both, runs=both.runs[1:]), config)
+
+
 def test_a_series_of_one_volume_is_refused_before_anything_runs(series, config):
     import nibabel as nib
     import numpy as np

@@ -15,6 +15,7 @@ from shd_bids.config import PreprocConfig, RunConfig
 from shd_bids.dwi.gradients import (
     GradientTable,
     check_gradients,
+    check_volume_count,
     concatenate_gradients,
     read_fsl_gradients,
 )
@@ -75,15 +76,16 @@ def plan_series(series: DwiSeries, config: RunConfig) -> SeriesPlan:
                 "(x, y, z, volume). A single volume is no diffusion series."
             )
         table = read_fsl_gradients(run.bval_file, run.bvec_file, image.affine)
-        check_gradients(
-            table,
-            n_volume=image.shape[3],
-            b0_threshold=config.preproc.b0_threshold,
-            source=run.dwi_file.name,
-        )
+        check_volume_count(table, image.shape[3], run.dwi_file.name)
         shapes.append(image.shape)
         tables.append(table)
-    shell_bvals = _find_shells(concatenate_gradients(tables), config.preproc)
+    gradients = concatenate_gradients(tables)
+    check_gradients(
+        gradients,
+        b0_threshold=config.preproc.b0_threshold,
+        source=" + ".join(run.dwi_file.name for run in series.runs),
+    )
+    shell_bvals = _find_shells(gradients, config.preproc)
     x, y, z, _ = shapes[0]
     return SeriesPlan(
         series,

@@ -98,7 +98,7 @@ def init_preproc_wf(
         name="outputnode",
     )
     merge_runs = Node(
-        MergeRuns(b0_threshold=preproc.b0_threshold),
+        MergeRuns(),
         name="merge_runs",
         mem_gb=0.5 + 3 * size_gb,
     )
