@@ -8,6 +8,21 @@ from jaxtyping import Bool, Float
 from shd_bids.dwi.gradients import GradientTable
 from shd_bids.dwi.shells import Shells
 
+#: What each measure is and its unit; names end in an axis or a shell where this ends in a gap.
+_MEANINGS = {
+    "raw_dimension_": ("Matrix along {}", "voxels"),
+    "raw_voxel_size_": ("Voxel size along {}", "mm"),
+    "raw_max_b": ("Largest b-value", "s/mm²"),
+    "raw_num_directions": ("Diffusion-weighted volumes", ""),
+    "num_volumes_b": ("Volumes at b={} s/mm²", ""),
+    "raw_neighbor_corr": ("Correlation of neighbouring volumes, raw", "below 0.4 is poor"),
+    "preproc_neighbor_corr": ("Correlation of neighbouring volumes, denoised", ""),
+    "mask_volume_ml": ("Volume of the brain mask", "ml"),
+    "noise_sigma": ("Noise, standard deviation", "scanner units"),
+    "snr_b0": ("Signal over noise at b=0", "median in the mask"),
+    "cnr_b": ("Contrast over noise at b={} s/mm²", "median in the mask"),
+}
+
 
 def quality_measures(
     dwi: Float[np.ndarray, "x y z volume"],
@@ -63,6 +78,21 @@ def quality_measures(
     if sigma is not None:
         measures |= _noise_measures(dwi, denoised, sigma, shells, mask)
     return measures
+
+
+def describe_measure(name: str) -> tuple[str, str]:
+    """Say what a measure is and in what unit or of what, for people.
+
+    Examples
+    --------
+    >>> describe_measure("raw_voxel_size_z")
+    ('Voxel size along z', 'mm')
+    """
+    if name in _MEANINGS:
+        return _MEANINGS[name]
+    stem = max((stem for stem in _MEANINGS if name.startswith(stem)), key=len)
+    meaning, unit = _MEANINGS[stem]
+    return meaning.format(name.removeprefix(stem)), unit
 
 
 def _neighbour_correlation(

@@ -13,10 +13,11 @@ from nipype.interfaces.base import (
 )
 
 from shd_bids.bids.files import write_text
+from shd_bids.dwi.quality import describe_measure
 from shd_bids.reports.figures.denoising import plot_denoising
 from shd_bids.reports.figures.gradients import plot_gradients
 from shd_bids.reports.figures.images import plot_mask
-from shd_bids.reports.fragments import fact_table, shells_table
+from shd_bids.reports.fragments import data_table, fact_table, shells_table
 
 from .nifti import read_affine, read_array, read_mask
 from .series import SeriesInputSpec, load_gradients, load_series
@@ -120,7 +121,11 @@ class TabulatePreproc(SimpleInterface):
         if isdefined(self.inputs.qc_file):
             lines = Path(self.inputs.qc_file).read_text(encoding="utf-8").splitlines()
             names, values = (line.split("\t") for line in lines)
-            write_text(out / "quality.html", fact_table(dict(zip(names, values, strict=True))))
+            rows = []
+            for name, value in zip(names, values, strict=True):
+                meaning, unit = describe_measure(name)
+                rows.append((meaning, float(value) if value != "n/a" else value, unit))
+            write_text(out / "quality.html", data_table(["measure", "value", "unit"], rows))
             files["quality"] = str(out / "quality.html")
         self._results["out_files"] = files
         return runtime

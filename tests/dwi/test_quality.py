@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from shd_bids.dwi.gradients import GradientTable
-from shd_bids.dwi.quality import quality_measures
+from shd_bids.dwi.quality import describe_measure, quality_measures
 from shd_bids.dwi.shells import cluster_shells
 
 
@@ -53,3 +53,8 @@ def test_volumes_and_sizes_are_counted(measure):
     assert (measures["num_volumes_b0"], measures["num_volumes_b1000"]) == (2, 12)
     assert measures["mask_volume_ml"] == pytest.approx(216 * 10 / 1000)
     assert (measures["raw_dimension_z"], measures["raw_voxel_size_z"]) == (6, 2.5)
+
+
+def test_every_measure_is_described_once(measure):
+    names = list(measure(10.0))
+    assert len({describe_measure(name) for name in names}) == len(names)
