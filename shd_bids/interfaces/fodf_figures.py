@@ -25,6 +25,7 @@ from shd_bids.reports.figures.style import model_name
 from shd_bids.reports.figures.tracts import plot_tracts
 from shd_bids.reports.fragments import data_table, fact_table
 from shd_bids.reports.metrics import fraction_metrics, residual_metrics, tract_metrics
+from shd_bids.response.estimate import FEW_VOXELS
 from shd_bids.response.io import read_response
 
 from .nifti import read_affine, read_array, read_mask
@@ -65,7 +66,9 @@ class PlotResponse(SimpleInterface):
             "Responses": spec.method,
         }
         counts = spec.voxel_counts or {}
-        facts |= {f"Voxels of {tissue}": count for tissue, count in counts.items()}
+        for tissue, count in counts.items():
+            doubt = " (too few to rely on)" if count < FEW_VOXELS else ""
+            facts[f"Voxels of {tissue}"] = f"{count}{doubt}"
         write_text(out / "tissues.html", fact_table(facts))
         files = {"response": str(out / "response.svg"), "tissues": str(out / "tissues.html")}
         if isdefined(spec.voxels_file):

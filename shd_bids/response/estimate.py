@@ -21,8 +21,9 @@ METHOD = (
     "matter response is a constrained zonal least squares fit about the tensor direction "
     "(Smith et al., 2015)"
 )
+#: An average over fewer voxels is not to be relied on.
+FEW_VOXELS = 10
 _ISOTROPIC = np.sqrt(4.0 * np.pi)
-_FEW_VOXELS = 10
 _FREE_WATER_FLOOR = 2.0e-3  # mm²/s; free water at 37 °C has 3.0e-3
 
 
@@ -110,7 +111,7 @@ def estimate_responses(
     responses = {}
     for tissue in tissues:
         n_voxel = len(found.rows[tissue])
-        if n_voxel < _FEW_VOXELS:
+        if n_voxel < FEW_VOXELS:
             LOGGER.warning(
                 "The %s response rests on %d voxels only; compare it with one from a larger field "
                 "of view (--response).",

@@ -10,6 +10,7 @@ import pytest
 from shd_bids.dwi.gradients import read_mrtrix_gradients
 from shd_bids.errors import ResponseError
 from shd_bids.interfaces.deconvolution import FitFodf
+from shd_bids.interfaces.fodf_figures import PlotResponse
 from shd_bids.interfaces.nifti import read_array, read_mask, write_array
 from shd_bids.interfaces.preproc import DenoiseDwi, EstimateMask, MergeRuns
 from shd_bids.interfaces.quality import ExportDwi, MeasureQuality
@@ -124,6 +125,24 @@ def test_given_responses_come_out_as_they_went_in(series, responses, tmp_path):
     for tissue, file in out.response_files.items():
         given = np.loadtxt(responses.response_files[tissue])
         np.testing.assert_allclose(np.loadtxt(file), given)
+
+
+@pytest.mark.parametrize(("count", "said"), [(3, "3 (too few to rely on)"), (300, "300")])
+def test_a_response_from_few_voxels_is_doubted_on_the_page(
+    series, masked, responses, tmp_path, count, said
+):
+    node = PlotResponse(
+        gradients_file=series["gradients_file"],
+        response_files=responses.response_files,
+        mask_file=masked.mask_file,
+        b0_file=masked.b0_file,
+        voxel_counts={"CSF": count},
+        method=responses.method,
+        tissues_reason="two shells",
+        **SHELLS,
+    )
+    page = Path(_outputs(node, tmp_path / "plot").out_files["tissues"]).read_text()
+    assert f"<td>{said}</td>" in page
 
 
 def test_more_tissues_than_shells_are_refused(series, responses, tmp_path):
