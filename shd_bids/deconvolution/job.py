@@ -165,7 +165,7 @@ def _fit_shd(job: Job, inputs: _Inputs) -> tuple[FodfSolution, dict[str, Any]]:
             compute_dtype=compute_dtype,
             checkpoint_file=job.checkpoint_dir and job.checkpoint_dir / "training.safetensors",
         )
-        _write_json(_describe_history(history), job.out_dir / "history.json")
+        _write_json(_describe_history(history, weights), job.out_dir / "history.json")
     start = time.monotonic()
     coefficients = predict(network, scan, preset, compute_dtype=compute_dtype)
     seconds = time.monotonic() - start
@@ -222,12 +222,13 @@ def _limit_degree(lmax: int, preset: Preset) -> int:
     return min(lmax, largest)
 
 
-def _describe_history(history: History) -> dict[str, Any]:
+def _describe_history(history: History, weights: LossWeights) -> dict[str, Any]:
     rate = history.n_voxel / history.seconds[-1] if history.seconds else 0.0
     return {
         "step": history.step,
         "seconds": history.seconds,
         "loss": history.loss,
+        "weights": asdict(weights),
         "voxels_per_s": rate,
     }
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from shd_bids.reports.figures.style import (
     INK,
@@ -19,13 +20,14 @@ from shd_bids.reports.figures.style import (
 
 
 def plot_loss(histories: Mapping[str, Mapping[str, Any]], out_file: Path) -> Path:
-    """Draw each loss term over the steps: thin as recorded, thick smoothed.
+    """Draw what each term adds to the loss over the steps: thin as recorded, thick smoothed.
 
     Parameters
     ----------
     histories
         By model label: ``step`` (list), ``loss`` (``{term: list}``, before weighting; ``total``
-        is their weighted sum), ``seconds`` (list, since the start); as in ``history.json``.
+        is their weighted sum), ``weights`` (``{term: weight}``), ``seconds`` (list, since the
+        start); as in ``history.json``.
     out_file
         ``.svg`` or ``.png``.
 
@@ -34,52 +36,54 @@ def plot_loss(histories: Mapping[str, Mapping[str, Any]], out_file: Path) -> Pat
     Path
         ``out_file``.
     """
-    n_model = len(histories)
+    n_row, n_column = (len(histories) + 1) // 2, min(len(histories), 2)
     figure = Figure(
-        figsize=(12 if n_model > 1 else 9.6, 4.2 * ((n_model + 1) // 2)), facecolor="white"
+        figsize=(12 if n_column > 1 else 9.6, 4.2 * n_row), facecolor="white", layout="constrained"
     )
-    grid = figure.add_gridspec(
-        (n_model + 1) // 2, min(n_model, 2), left=0.075, right=0.985, bottom=0.14, top=0.86,
-        wspace=0.2, hspace=0.5,
-    )  # fmt: skip
-    for order, (label, history) in enumerate(histories.items()):
-        axes = figure.add_subplot(grid[order // 2, order % 2])
-        _draw_history(axes, history)
+    lines: dict[str, Line2D] = {}
+    for order, (label, history) in enumerate(histories.items(), start=1):
+        axes = figure.add_subplot(n_row, n_column, order)
+        lines |= _draw_history(axes, history)
         tidy_chart(axes)
         seconds = np.asarray(history.get("seconds", []), dtype=float)
         took = f"   {_duration(float(seconds[-1]))} of training" if seconds.size else ""
         axes.set_title(
             f"{model_name(label)}{took}", loc="left", fontsize=11, fontweight="bold", color=INK
         )
+    figure.legend(
+        handles=list(lines.values()),
+        labels=[name.replace("_", " ") for name in lines],
+        loc="outside lower center",
+        ncols=len(lines) or 1,
+        frameon=False,
+        fontsize=9,
+    )
     return save_figure(figure, out_file, dpi=120)
 
 
-def _draw_history(axes: Axes, history: Mapping[str, Any]) -> None:
+def _draw_history(axes: Axes, history: Mapping[str, Any]) -> dict[str, Line2D]:
+    """Draw the terms of a model and give the line of each."""
     steps = np.asarray(history["step"], dtype=float)
-    terms = {name: np.asarray(values, dtype=float) for name, values in history["loss"].items()}
-    drawn = 0
-    for name, values in terms.items():
+    lines = {}
+    for order, (name, recorded) in enumerate(history["loss"].items()):
+        values = np.asarray(recorded, dtype=float) * history["weights"].get(name, 1.0)
         values = np.where(values > 0, values, np.nan)
         if not np.isfinite(values).any():
             continue
         total = name == "total"
-        color = INK if total else SERIES_COLORS[drawn % len(SERIES_COLORS)]
-        drawn += 0 if total else 1
+        color = INK if total else SERIES_COLORS[order % len(SERIES_COLORS)]
         axes.plot(steps, values, color=color, lw=0.5, alpha=0.35)
-        smooth = _running_median(values)
-        axes.plot(
+        (lines[name],) = axes.plot(
             steps,
-            smooth,
+            _running_median(values),
             color=color,
             lw=2.2 if total else 1.6,
             marker="o" if steps.size == 1 else "",
-            label=name.replace("_", " "),
         )
     axes.set_yscale("log")
     axes.set_xlabel("training step")
     axes.set_ylabel("loss")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=9, ncols=5, loc="lower left", bbox_to_anchor=(0, -0.3))
+    return lines
 
 
 def _running_median(values: Float[np.ndarray, " step"]) -> Float[np.ndarray, " step"]:

@@ -43,7 +43,8 @@ RESPONSE = np.array([[3500.0, 0, 0], [1200.0, -600, 100], [700.0, -500, 150]])
 HISTORY = {
     "step": [0, 10, 20],
     "seconds": [0.5, 4.0, 8.0],
-    "loss": {"total": [3.0, 2.0, 1.0], "reconstruction": [2.0, 1.0, 0.5], "sparsity": [0, 0, 0]},
+    "loss": {"reconstruction": [2.0, 1.0, 0.5], "sparsity": [0, 0, 0], "total": [3.0, 2.0, 1.0]},
+    "weights": {"reconstruction": 1.0, "sparsity": 5e-5},
 }
 REGION = Region("coronal", 5, (1, 1), (6, 5))
 DEC = np.abs(RNG.normal(size=(*SHAPE, 3)))
@@ -88,6 +89,16 @@ def test_a_chart_can_be_a_drawing(name, tmp_path):
     root = ElementTree.parse(file).getroot()
     assert root.get("viewBox")
     assert len(root.findall(".//{http://www.w3.org/2000/svg}path")) > 20
+
+
+def test_the_legend_of_the_losses_lies_on_the_page(tmp_path):
+    file = plot_loss({"shdtv": HISTORY}, tmp_path / "loss.svg")
+    root = ElementTree.parse(file).getroot()
+    height = float(root.get("viewBox").split()[3])
+    (legend,) = root.findall(".//*[@id='legend_1']")
+    places = re.findall(r"translate\(\S+ ([\d.]+)\) scale", ElementTree.tostring(legend, "unicode"))
+    assert places
+    assert all(0.8 * height < float(place) < height for place in places)
 
 
 def test_pictures_of_an_empty_mask_do_not_fail(tmp_path):
