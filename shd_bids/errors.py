@@ -33,6 +33,10 @@ class DeviceError(ShdBidsError):
     """The computing device that was asked for cannot be used or ran out of memory."""
 
 
+class TrainingError(ShdBidsError):
+    """Training cannot go on: the loss is no number."""
+
+
 class WeightsError(ShdBidsError):
     """Network weights or a checkpoint cannot be read or do not fit the settings."""
 

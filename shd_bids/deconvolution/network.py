@@ -153,6 +153,16 @@ class ShdNetwork(nn.Module):
         fodf_sh = torch.einsum("vbxyz,cv->bxyzc", white, self.to_sh)
         return self._match_b0(torch.cat([fodf_sh, isotropic], dim=-1), dwi)
 
+    def initial(
+        self,
+        dwi: Float[Tensor, "batch x y z volume"],
+        start: Float[Tensor, "batch x y z start"],
+    ) -> Float[Tensor, "batch x y z unknown"]:
+        """Give what ``forward`` gives before any training."""
+        amplitude = start.clamp(min=_SMALLEST_START)
+        white, isotropic = amplitude.tensor_split([len(self.input_map)], dim=-1)
+        return self._match_b0(torch.cat([white @ self.to_sh.T, isotropic], dim=-1), dwi)
+
     def _match_b0(
         self,
         coefficients: Float[Tensor, "batch x y z unknown"],

@@ -1,13 +1,17 @@
 """Unsupervised training of the network on the scan that it will deconvolve."""
 
 import logging
+import math
 import time
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+
+from shd_bids.errors import TrainingError
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .losses import LossWeights, ShdLoss
@@ -20,6 +24,8 @@ LOGGER = logging.getLogger(__name__)
 _WARM_UP = 0.1  # share of the steps during which the learning rate rises
 _LARGEST_GRADIENT = 0.01  # typical ones are a tenth of it; rare ones are a hundred times it
 _WEIGHT_DECAY = 1e-4
+_DIVERGED = 3.0  # times the loss that the same patches had before training
+_N_RETURN = 10
 _N_RECORD = 100
 _N_CALIBRATION = 16
 _SECONDS_BETWEEN_CHECKPOINTS = 60.0
@@ -28,7 +34,11 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 @dataclass
 class History:
-    """The course of a training: one entry per record, each the mean since the last."""
+    """The course of a training: one entry per record, each the mean since the last.
+
+    ``loss`` holds the terms, their weighted sum ``total``, and ``start``: what that sum is in the
+    same patches before any training.
+    """
 
     step: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -68,6 +78,9 @@ class _Training:
     generator: torch.Generator
     history: History = field(default_factory=History)
     step: int = 0
+    n_return: int = 0
+    good: dict[str, Any] = field(default_factory=dict)
+    latest: dict[str, Any] = field(default_factory=dict)
 
     def state(self) -> dict[str, Any]:
         return {
@@ -77,6 +90,7 @@ class _Training:
             "generator": self.generator.get_state(),
             "history": vars(self.history),
             "step": self.step,
+            "n_return": self.n_return,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -86,6 +100,22 @@ class _Training:
         self.generator.set_state(state["generator"].cpu())
         self.history = History(**state["history"])
         self.step = state["step"]
+        self.n_return = state["n_return"]
+
+    def remember(self) -> None:
+        """Keep the last state but one to go back to: the losses since have shown it good."""
+        self.latest, self.good = deepcopy(self.state()), self.latest
+        self.good = self.good or self.latest
+
+    def go_back(self) -> None:
+        """Return to the state kept; the learning rate is halved once for every return."""
+        n_return = self.n_return + 1
+        self.restore(deepcopy(self.good))
+        factor = 0.5 ** (n_return - self.n_return)
+        for group in self.optimiser.param_groups:
+            for rate in ("lr", "initial_lr", "max_lr", "min_lr"):
+                group[rate] *= factor
+        self.latest, self.n_return = self.good, n_return
 
 
 def train(
@@ -101,7 +131,8 @@ def train(
     """Fit the network to one scan, without any ground truth.
 
     Every masked voxel of a patch contributes to the loss. AdamW with a one-cycle learning rate;
-    the course is logged and, about once a minute, everything needed to go on is saved.
+    the course is logged and, about once a minute, everything needed to go on is saved. Where the
+    loss explodes, training goes back to the last record and on with half the learning rate.
 
     Parameters
     ----------
@@ -124,6 +155,11 @@ def train(
     -------
     history
         Mean loss terms over the steps.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is no number, and stays so as the learning rate falls.
     """
     criterion = ShdLoss(network.lmax, preset.loss_n_side, weights).to(scan.dwi.device)
     sampler = PatchSampler(scan, preset.patch, generator)
@@ -139,10 +175,11 @@ def train(
         LOGGER.info("Training goes on after step %d.", training.step)
     else:
         calibrate(network, sampler, preset.batch, compute_dtype)
+    training.remember()
     # The normalisation stays as calibrated: batch statistics vary from patch to patch, and a
     # network that has learnt with them deconvolves badly with their mean.
     network.eval()
-    clock = _Clock(training.history, preset.steps)
+    clock = _Clock(training, preset.steps)
     record_every = max(preset.steps // _N_RECORD, 1)
     total: dict[str, torch.Tensor] = {}
     while training.step < preset.steps:
@@ -155,13 +192,34 @@ def train(
         schedule.step()
         training.step += 1
         training.history.n_voxel += int(mask.sum())
-        for name, value in terms.items():
+        with torch.no_grad():
+            initial = criterion(network, network.initial(dwi, start), dwi, mask)
+        for name, value in (terms | {"start": initial["total"]}).items():
             total[name] = total.get(name, torch.zeros_like(value)) + value.detach()
         if training.step % record_every == 0 or training.step == preset.steps:
             since = training.step - (training.history.step[-1] if training.history.step else 0)
             means = {name: value.item() / since for name, value in total.items()}
             total.clear()
+            diverged = not means["total"] <= _DIVERGED * means["start"]
+            if diverged and training.n_return < _N_RETURN:
+                LOGGER.warning(
+                    "The loss rose to %.3g at step %d, from %.3g before training: training goes "
+                    "back to step %d and on with half the learning rate.",
+                    means["total"],
+                    training.step,
+                    means["start"],
+                    training.good["step"],
+                )
+                training.go_back()
+                continue
+            if not math.isfinite(means["total"]):
+                raise TrainingError(
+                    f"The loss is {means['total']} at step {training.step}, however small the "
+                    "learning rate. Check the data and the responses for values that are no "
+                    "numbers; --precision float32 may help."
+                )
             training.history.add(training.step, clock.seconds(), means)
+            training.remember()
             clock.log(training.step, means)
             if checkpoint_file is not None and clock.checkpoint_is_due(training.step):
                 save_checkpoint(training.state(), checkpoint_file)
@@ -171,9 +229,10 @@ def train(
 class _Clock:
     """Tells how long a training has run, over all its interruptions, and when to speak."""
 
-    def __init__(self, history: History, n_step: int) -> None:
-        self.history = history
+    def __init__(self, training: _Training, n_step: int) -> None:
+        self.training = training
         self.n_step = n_step
+        history = training.history
         self.before = history.seconds[-1] if history.seconds else 0.0
         self.step_before = history.step[-1] if history.step else 0
         self.start = self.spoken = self.saved = time.monotonic()
@@ -194,7 +253,7 @@ class _Clock:
             step,
             self.n_step,
             terms,
-            self.history.n_voxel / max(elapsed, 1e-9),
+            self.training.history.n_voxel / max(elapsed, 1e-9),
             left,
         )
 

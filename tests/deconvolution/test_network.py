@@ -20,7 +20,9 @@ def test_a_fresh_network_gives_the_start_times_one_number_a_voxel(model: SignalM
     network = tiny_network(model)
     scan = tiny_scan(model, network, (4, 3, 3))
     with torch.no_grad():
+        initial = network.initial(scan.dwi.unsqueeze(0), scan.start.unsqueeze(0))[0]
         output = network(scan.dwi.unsqueeze(0), scan.start.unsqueeze(0))[0]
+    torch.testing.assert_close(output[scan.mask], initial[scan.mask])
     start = scan.start.clamp(min=_SMALLEST_START)
     fodf_sh = start[..., :N_VERTEX] @ network.to_sh.T
     expected = torch.cat([fodf_sh, start[..., N_VERTEX:]], dim=-1)

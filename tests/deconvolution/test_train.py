@@ -1,6 +1,7 @@
 """Training: it lowers the loss, repeats itself, and survives an interruption."""
 
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from deconvolution.scans import TINY, signal_model, tiny_network, tiny_scan
 from shd_bids.deconvolution import train as train_module
 from shd_bids.deconvolution.losses import LossWeights, ShdLoss
 from shd_bids.deconvolution.network import ShdNetwork
+from shd_bids.deconvolution.patches import MaskedScan, PatchSampler
 from shd_bids.deconvolution.train import History, train
+from shd_bids.errors import TrainingError
 
 MODEL = signal_model()
 SCAN = tiny_scan(MODEL, tiny_network(MODEL))
@@ -18,13 +21,17 @@ WEIGHTS = LossWeights()
 
 
 def _train(
-    *, seed: int = 0, checkpoint_file: Path | None = None, n_step: int = TINY.steps
+    *,
+    scan: MaskedScan = SCAN,
+    seed: int = 0,
+    checkpoint_file: Path | None = None,
+    **schedule: float,
 ) -> tuple[ShdNetwork, History]:
     network = tiny_network(MODEL)
     history = train(
         network,
-        SCAN,
-        replace(TINY, steps=n_step),
+        scan,
+        replace(TINY, **schedule),
         weights=WEIGHTS,
         generator=torch.Generator().manual_seed(seed),
         checkpoint_file=checkpoint_file,
@@ -46,7 +53,7 @@ def _same_weights(first: ShdNetwork, second: ShdNetwork) -> bool:
 
 
 def test_the_loss_falls() -> None:
-    network, history = _train(n_step=150)
+    network, history = _train(steps=150)
     assert _loss_of_the_scan(network) < 0.99 * _loss_of_the_scan(tiny_network(MODEL))
     assert history.step == list(range(1, 151))
     assert set(history.loss) == {
@@ -55,9 +62,39 @@ def test_the_loss_falls() -> None:
         "sparsity",
         "total_variation",
         "total",
+        "start",
     }
     assert history.n_voxel > 0
     assert history.seconds == sorted(history.seconds)
+
+
+def test_a_loss_that_explodes_is_undone_with_a_smaller_learning_rate(monkeypatch, caplog) -> None:
+    network, calls, draw = tiny_network(MODEL), count(), PatchSampler.draw
+
+    def draw_and_break_once(sampler: PatchSampler, n_patch: int) -> tuple[torch.Tensor, ...]:
+        if next(calls) == 30:
+            for weight in network.parameters():
+                weight.data += 1.0
+        return draw(sampler, n_patch)
+
+    monkeypatch.setattr(PatchSampler, "draw", draw_and_break_once)
+    history = train(
+        network,
+        SCAN,
+        replace(TINY, steps=40),
+        weights=WEIGHTS,
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert caplog.text.count("goes back to step") == 1
+    assert history.step == list(range(1, 41))
+    assert max(history.loss["total"]) < 3 * max(history.loss["start"])
+    assert _loss_of_the_scan(network) < _loss_of_the_scan(tiny_network(MODEL))
+
+
+def test_a_loss_that_is_no_number_is_refused() -> None:
+    broken = replace(SCAN, dwi=torch.full_like(SCAN.dwi, torch.nan))
+    with pytest.raises(TrainingError, match="The loss is nan at step 1"):
+        _train(scan=broken)
 
 
 def test_the_same_seed_gives_the_same_network_and_another_seed_another() -> None:
@@ -109,7 +146,7 @@ def test_a_voxel_does_not_depend_on_its_batch_after_training() -> None:
 
 
 def test_normalisation_stays_as_it_was_calibrated() -> None:
-    short, long = (_train(n_step=n_step)[0].state_dict() for n_step in (1, 4))
+    short, long = (_train(steps=n_step)[0].state_dict() for n_step in (1, 4))
     statistics = [name for name in short if "running" in name]
     assert statistics
     for name in statistics:

@@ -18,6 +18,8 @@ from shd_bids.reports.figures.style import (
     tidy_chart,
 )
 
+_LABELS = {"start": "total in the same voxels before training"}
+
 
 def plot_loss(histories: Mapping[str, Mapping[str, Any]], out_file: Path) -> Path:
     """Draw what each term adds to the loss over the steps: thin as recorded, thick smoothed.
@@ -26,8 +28,8 @@ def plot_loss(histories: Mapping[str, Mapping[str, Any]], out_file: Path) -> Pat
     ----------
     histories
         By model label: ``step`` (list), ``loss`` (``{term: list}``, before weighting; ``total``
-        is their weighted sum), ``weights`` (``{term: weight}``), ``seconds`` (list, since the
-        start); as in ``history.json``.
+        is their weighted sum, ``start`` that sum without training), ``weights``
+        (``{term: weight}``), ``seconds`` (list, since the start); as in ``history.json``.
     out_file
         ``.svg`` or ``.png``.
 
@@ -52,7 +54,7 @@ def plot_loss(histories: Mapping[str, Mapping[str, Any]], out_file: Path) -> Pat
         )
     figure.legend(
         handles=list(lines.values()),
-        labels=[name.replace("_", " ") for name in lines],
+        labels=[_LABELS.get(name, name.replace("_", " ")) for name in lines],
         loc="outside lower center",
         ncols=len(lines) or 1,
         frameon=False,
@@ -70,14 +72,15 @@ def _draw_history(axes: Axes, history: Mapping[str, Any]) -> dict[str, Line2D]:
         values = np.where(values > 0, values, np.nan)
         if not np.isfinite(values).any():
             continue
-        total = name == "total"
-        color = INK if total else SERIES_COLORS[order % len(SERIES_COLORS)]
+        whole = name in ("total", "start")
+        color = INK if whole else SERIES_COLORS[order % len(SERIES_COLORS)]
         axes.plot(steps, values, color=color, lw=0.5, alpha=0.35)
         (lines[name],) = axes.plot(
             steps,
             _running_median(values),
             color=color,
-            lw=2.2 if total else 1.6,
+            lw=2.2 if name == "total" else 1.6,
+            ls=":" if name == "start" else "-",
             marker="o" if steps.size == 1 else "",
         )
     axes.set_yscale("log")

@@ -43,7 +43,8 @@ RESPONSE = np.array([[3500.0, 0, 0], [1200.0, -600, 100], [700.0, -500, 150]])
 HISTORY = {
     "step": [0, 10, 20],
     "seconds": [0.5, 4.0, 8.0],
-    "loss": {"reconstruction": [2.0, 1.0, 0.5], "sparsity": [0, 0, 0], "total": [3.0, 2.0, 1.0]},
+    "loss": {"reconstruction": [2.0, 1.0, 0.5], "sparsity": [0, 0, 0], "total": [3.0, 2.0, 1.0]}
+    | {"start": [3.0, 3.0, 3.1]},
     "weights": {"reconstruction": 1.0, "sparsity": 5e-5},
 }
 REGION = Region("coronal", 5, (1, 1), (6, 5))
