@@ -197,7 +197,13 @@ class PlotTracts(SimpleInterface):
         plot_tracts(streamlines, mask, affine, out / "tracts.png")
         density = {"streamlines per voxel": read_array(spec.track_files["tdi"])}
         plot_maps(density, mask, affine, out / "density.png", label="streamlines", cmap="hot")
-        write_text(out / "tractography.html", fact_table(tract_metrics(list(streamlines))))
+        metrics = tract_metrics(list(streamlines))
+        facts = {
+            "Streamlines": metrics["count"],
+            "Length, median": f"{metrics['median_length_mm']:.0f} mm",
+            "Length, 95th percentile": f"{metrics['p95_length_mm']:.0f} mm",
+        }
+        write_text(out / "tractography.html", fact_table(facts))
         self._results["out_files"] = {
             "tracts": str(out / "tracts.png"),
             "density": str(out / "density.png"),

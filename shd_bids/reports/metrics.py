@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
+from shd_bids.tractography.tractogram import lengths_mm
+
 Volume = Float[np.ndarray, "x y z"]
 Mask = Bool[np.ndarray, "x y z"]
 
@@ -106,11 +108,9 @@ def tract_metrics(streamlines: Sequence[Float[np.ndarray, "_ 3"]]) -> dict[str, 
     dict[str, float]
         ``count``, ``median_length_mm``, ``p95_length_mm``.
     """
-    lengths = np.array(
-        [float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum()) for line in streamlines]
-    )
+    lengths = lengths_mm(streamlines)
     return {
-        "count": float(lengths.size),
+        "count": lengths.size,
         "median_length_mm": _percentile(lengths, 50),
         "p95_length_mm": _percentile(lengths, 95),
     }
