@@ -95,7 +95,9 @@ def mask_volume_ml(mask: Mask, affine: Float[np.ndarray, "4 4"]) -> float:
     return round(float(mask.sum()) * voxel_mm3 / 1000.0, 6)
 
 
-def tract_metrics(streamlines: Sequence[Float[np.ndarray, "_ 3"]]) -> dict[str, float]:
+def tract_metrics(
+    streamlines: Sequence[Float[np.ndarray, "_ 3"]],
+) -> dict[str, float | int]:
     """Count streamlines and measure their length.
 
     Parameters
@@ -105,7 +107,7 @@ def tract_metrics(streamlines: Sequence[Float[np.ndarray, "_ 3"]]) -> dict[str, 
 
     Returns
     -------
-    dict[str, float]
+    dict[str, float | int]
         ``count``, ``median_length_mm``, ``p95_length_mm``.
     """
     lengths = lengths_mm(streamlines)
