@@ -34,7 +34,7 @@ class DeviceError(ShdBidsError):
 
 
 class TrainingError(ShdBidsError):
-    """Training cannot go on: the loss is no number."""
+    """Training cannot go on: the loss explodes or is no number."""
 
 
 class WeightsError(ShdBidsError):

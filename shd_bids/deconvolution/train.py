@@ -1,7 +1,6 @@
 """Unsupervised training of the network on the scan that it will deconvolve."""
 
 import logging
-import math
 import time
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -132,7 +131,8 @@ def train(
 
     Every masked voxel of a patch contributes to the loss. AdamW with a one-cycle learning rate;
     the course is logged and, about once a minute, everything needed to go on is saved. Where the
-    loss explodes, training goes back to the last record and on with half the learning rate.
+    loss explodes, training goes back to the last record but one and on with half the learning
+    rate.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def train(
     Raises
     ------
     TrainingError
-        If the loss is no number, and stays so as the learning rate falls.
+        If the loss explodes or is no number, however small the learning rate.
     """
     criterion = ShdLoss(network.lmax, preset.loss_n_side, weights).to(scan.dwi.device)
     sampler = PatchSampler(scan, preset.patch, generator)
@@ -212,10 +212,11 @@ def train(
                 )
                 training.go_back()
                 continue
-            if not math.isfinite(means["total"]):
+            if diverged:
                 raise TrainingError(
-                    f"The loss is {means['total']} at step {training.step}, however small the "
-                    "learning rate. Check the data and the responses for values that are no "
+                    f"The loss is {means['total']:.3g} at step {training.step}, from "
+                    f"{means['start']:.3g} before training, however small the learning rate. Check "
+                    "the data and the responses for extreme values and for values that are no "
                     "numbers; --precision float32 may help."
                 )
             training.history.add(training.step, clock.seconds(), means)

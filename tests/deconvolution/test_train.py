@@ -91,6 +91,13 @@ def test_a_loss_that_explodes_is_undone_with_a_smaller_learning_rate(monkeypatch
     assert _loss_of_the_scan(network) < _loss_of_the_scan(tiny_network(MODEL))
 
 
+def test_a_loss_that_stays_high_is_refused(monkeypatch) -> None:
+    forward = ShdNetwork.forward
+    monkeypatch.setattr(ShdNetwork, "forward", lambda *given: 10 * forward(*given))
+    with pytest.raises(TrainingError, match=r"from 0\.\d+ before training, however small"):
+        _train()
+
+
 def test_a_loss_that_is_no_number_is_refused() -> None:
     broken = replace(SCAN, dwi=torch.full_like(SCAN.dwi, torch.nan))
     with pytest.raises(TrainingError, match="The loss is nan at step 1"):
