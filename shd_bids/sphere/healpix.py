@@ -89,6 +89,34 @@ class Hemisphere:
         return hemisphere(self.n_side // 2).fold[self.pixels // 4]
 
 
+@dataclass(frozen=True)
+class FullSphere:
+    """All pixels of a HEALPix grid: what ``Hemisphere`` is to a half, for the whole.
+
+    Attributes
+    ----------
+    n_side
+        HEALPix resolution, a power of two; there are ``12 n_side^2`` vertices.
+    """
+
+    n_side: int
+
+    @cached_property
+    def vertices(self) -> Float[np.ndarray, "vertex 3"]:
+        """Unit vectors of all pixels."""
+        return sphere_vertices(self.n_side)
+
+    @cached_property
+    def children(self) -> Int[np.ndarray, "vertex 4"]:
+        """The four pixels of the next finer grid inside each pixel."""
+        return np.arange(48 * self.n_side**2).reshape(-1, 4)
+
+    @cached_property
+    def parents(self) -> Int[np.ndarray, " vertex"]:
+        """The pixel of the next coarser grid around each pixel."""
+        return np.arange(12 * self.n_side**2) // 4
+
+
 @lru_cache(maxsize=16)
 def hemisphere(n_side: int) -> Hemisphere:
     """Give the hemisphere of a resolution; the same object every time.
@@ -103,6 +131,28 @@ def hemisphere(n_side: int) -> Hemisphere:
     >>> len(hemisphere(8).vertices)
     384
     """
+    _check_resolution(n_side)
+    return Hemisphere(n_side)
+
+
+@lru_cache(maxsize=16)
+def full_sphere(n_side: int) -> FullSphere:
+    """Give the full sphere of a resolution; the same object every time.
+
+    Raises
+    ------
+    ValueError
+        If ``n_side`` is not a power of two.
+
+    Examples
+    --------
+    >>> len(full_sphere(8).vertices)
+    768
+    """
+    _check_resolution(n_side)
+    return FullSphere(n_side)
+
+
+def _check_resolution(n_side: int) -> None:
     if n_side < 1 or n_side & (n_side - 1):
         raise ValueError(f"n_side must be a power of two, got {n_side}.")
-    return Hemisphere(n_side)

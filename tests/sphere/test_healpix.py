@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sphere.reference import load_reference
 
-from shd_bids.sphere.healpix import hemisphere, sphere_vertices
+from shd_bids.sphere.healpix import full_sphere, hemisphere, sphere_vertices
 
 LEVELS = {8: 384, 4: 96, 2: 24, 1: 6}
 
@@ -50,6 +50,16 @@ def test_every_fine_vertex_is_the_child_of_one_coarse_vertex(n_side: int) -> Non
     assert np.array_equal(np.sort(children.ravel()), np.arange(24 * n_side**2))
 
 
+@pytest.mark.parametrize("n_side", [1, 2, 4])
+def test_folding_the_full_sphere_gives_the_family_of_the_hemisphere(n_side: int) -> None:
+    coarse, fine, whole = hemisphere(n_side), hemisphere(2 * n_side), full_sphere(n_side)
+    assert np.array_equal(fine.fold[whole.children[coarse.pixels]], coarse.children)
+    assert np.array_equal(
+        full_sphere(2 * n_side).parents[whole.children[:, 3]], np.arange(12 * n_side**2)
+    )
+    assert np.array_equal(whole.vertices[coarse.pixels], coarse.vertices)
+
+
 @pytest.mark.parametrize("n_side", [2, 4])
 def test_children_lie_about_their_parent(n_side: int) -> None:
     coarse, fine = hemisphere(n_side), hemisphere(2 * n_side)
@@ -67,6 +77,8 @@ def test_pixels_cover_equal_areas() -> None:
 def test_a_resolution_that_is_no_power_of_two_is_refused(n_side: int) -> None:
     with pytest.raises(ValueError, match="power of two"):
         hemisphere(n_side)
+    with pytest.raises(ValueError, match="power of two"):
+        full_sphere(n_side)
 
 
 @pytest.mark.parametrize("n_side", LEVELS)
