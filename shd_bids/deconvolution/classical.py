@@ -8,7 +8,6 @@ small, and it refuses two-tissue data.
 
 import logging
 import warnings
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -17,25 +16,19 @@ from dipy.data import default_sphere
 from dipy.reconst.csdeconv import AxSymShResponse, ConstrainedSphericalDeconvModel
 from dipy.reconst.shm import convert_sh_descoteaux_tournier
 from jaxtyping import Bool, Float
-from joblib import Parallel, delayed, parallel_config
 
 from shd_bids.dwi.gradients import GradientTable
 from shd_bids.dwi.shells import Shells
 from shd_bids.errors import ResponseError
 from shd_bids.response.cone import ConeSolver
 from shd_bids.response.io import Response
-from shd_bids.sphere.harmonics import (
-    count_coefficients,
-    degrees_of_coefficients,
-    largest_degree,
-    sh_basis,
-)
+from shd_bids.sphere.harmonics import count_coefficients, largest_degree, sh_basis
 
+from .design import build_design, require_response
 from .solution import FodfSolution
+from .voxelwise import fit_voxelwise, make_solution
 
 LOGGER = logging.getLogger(__name__)
-
-_CHUNK = 1000  # voxels a task: seconds of work, megabytes of data
 
 
 def fit_csd(
@@ -76,7 +69,7 @@ def fit_csd(
     FodfSolution
         White matter only.
     """
-    white = _require(responses, "WM", "csd")
+    white = require_response(responses, "WM", "csd")
     unit = white.isotropic_signal(0)
     top = shells.n_shell - 1
     volumes = shells.volumes(top)
@@ -101,9 +94,11 @@ def fit_csd(
             table, kernel, sh_order_max=fitted_lmax, reg_sphere=default_sphere, tau=0.0
         )
 
-    fit_chunk = partial(_deconvolve_shell, model, volumes, count_coefficients(lmax))
-    design = _design_matrix(gradients, shells, [white], lmax, unit)
-    return _assemble("csd", dwi, mask, fit_chunk, design, unit, [white], n_threads)
+    design = build_design(gradients, shells, [white], lmax, unit)
+    fit_chunk = partial(_deconvolve_shell, model, volumes, design)
+    signal = dwi[mask].astype(np.float32) / np.float32(unit)
+    found = fit_voxelwise(fit_chunk, signal, n_threads=n_threads)
+    return make_solution("csd", mask, *found, isotropic=[])
 
 
 def fit_msmt_csd(
@@ -140,7 +135,7 @@ def fit_msmt_csd(
     FodfSolution
         With the tissues of ``responses``; fODF amplitudes and tissues are not negative.
     """
-    white = _require(responses, "WM", "msmt-csd")
+    white = require_response(responses, "WM", "msmt-csd")
     isotropic = [responses[tissue] for tissue in ("GM", "CSF") if tissue in responses]
     if not isotropic or 1 + len(isotropic) > shells.n_shell:
         raise ResponseError(
@@ -150,7 +145,7 @@ def fit_msmt_csd(
         )
     unit = white.isotropic_signal(0)
     tissues = [white, *isotropic]
-    design = _design_matrix(gradients, shells, tissues, lmax, unit)
+    design = build_design(gradients, shells, tissues, lmax, unit)
     n_coef = count_coefficients(lmax)
     amplitudes = np.zeros((len(default_sphere.vertices) + len(isotropic), design.shape[1]))
     amplitudes[: -len(isotropic), :n_coef] = sh_basis(default_sphere.vertices, lmax)
@@ -158,86 +153,28 @@ def fit_msmt_csd(
     solver = ConeSolver.build(design.T @ design, amplitudes)
 
     fit_chunk = partial(_deconvolve_shells, solver, design)
-    return _assemble("msmtcsd", dwi, mask, fit_chunk, design, unit, tissues, n_threads)
+    signal = dwi[mask].astype(np.float32) / np.float32(unit)
+    found = fit_voxelwise(fit_chunk, signal, n_threads=n_threads)
+    return make_solution("msmtcsd", mask, *found, isotropic=[tissue.tissue for tissue in isotropic])
 
 
 def _deconvolve_shell(
-    model: ConstrainedSphericalDeconvModel, volumes: np.ndarray, n_coef: int, signal: np.ndarray
-) -> np.ndarray:
+    model: ConstrainedSphericalDeconvModel,
+    volumes: np.ndarray,
+    design: np.ndarray,
+    signal: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     with_b0 = np.insert(signal[:, volumes], 0, 1.0, axis=1)  # a column that DIPY skips
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "maximum number of iterations exceeded", UserWarning)
         warnings.filterwarnings("ignore", "The legacy descoteaux07 SH basis")
         fitted = convert_sh_descoteaux_tournier(model.fit(with_b0).shm_coeff)
-    return np.pad(fitted, ((0, 0), (0, n_coef - fitted.shape[1])))
+    padded = np.pad(fitted, ((0, 0), (0, design.shape[1] - fitted.shape[1])))
+    return padded, np.nan_to_num(padded) @ design.T
 
 
-def _deconvolve_shells(solver: ConeSolver, design: np.ndarray, signal: np.ndarray) -> np.ndarray:
-    return solver.solve(signal @ design)
-
-
-def _require(responses: dict[str, Response], tissue: str, model: str) -> Response:
-    if tissue not in responses:
-        raise ResponseError(
-            f"{model} needs a {tissue} response, but only {', '.join(responses) or 'none'} was "
-            "given. Add it with --response, or leave --response out."
-        )
-    return responses[tissue]
-
-
-def _design_matrix(
-    gradients: GradientTable, shells: Shells, tissues: list[Response], lmax: int, unit: float
-) -> np.ndarray:
-    """Map fODF coefficients and isotropic tissues, in that order, to the signal over ``unit``."""
-    degrees = degrees_of_coefficients(lmax)
-    zonal = tissues[0].to_lmax(lmax)[:, degrees // 2] * np.sqrt(4 * np.pi / (2 * degrees + 1))
-    white = sh_basis(gradients.bvecs_ras, lmax) * zonal[shells.index]
-    rest = [tissue.coefficients[shells.index, :1] for tissue in tissues[1:]]
-    return np.concatenate([white, *rest], axis=1) / unit
-
-
-def _assemble(
-    model: str,
-    dwi: np.ndarray,
-    mask: np.ndarray,
-    fit_chunk: Callable[[np.ndarray], np.ndarray],
-    design: np.ndarray,
-    unit: float,
-    tissues: list[Response],
-    n_threads: int,
-) -> FodfSolution:
-    """Fit the masked voxels in chunks and put the results back into images."""
-    signal = dwi[mask].astype(np.float32) / np.float32(unit)
-    starts = range(0, len(signal), _CHUNK)
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        parts = Parallel(n_jobs=n_threads)(
-            delayed(_fit_with_residual)(fit_chunk, design, signal[start : start + _CHUNK])
-            for start in starts
-        )
-    n_coef = design.shape[1] - len(tissues) + 1
-    coefficients = np.concatenate([part[0] for part in parts])
-    failed = ~np.isfinite(coefficients).all(axis=1)
-    if failed.any():
-        LOGGER.warning("%s found no solution in %d voxels; they are zero.", model, failed.sum())
-        coefficients[failed] = 0.0
-
-    def to_image(values: np.ndarray) -> np.ndarray:
-        image = np.zeros((*mask.shape, *values.shape[1:]), dtype=np.float32)
-        image[mask] = values
-        return image
-
-    tissue_images = {
-        tissue.tissue: to_image(coefficients[:, n_coef + number])
-        for number, tissue in enumerate(tissues[1:])
-    }
-    rmse = to_image(np.concatenate([part[1] for part in parts]))
-    return FodfSolution(model, to_image(coefficients[:, :n_coef]), rmse, tissue_images)
-
-
-def _fit_with_residual(
-    fit_chunk: Callable[[np.ndarray], np.ndarray], design: np.ndarray, signal: np.ndarray
+def _deconvolve_shells(
+    solver: ConeSolver, design: np.ndarray, signal: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    coefficients = fit_chunk(signal.astype(np.float64))
-    usable = np.nan_to_num(coefficients[:, : design.shape[1]])
-    residual = signal - usable @ design.T
-    return coefficients.astype(np.float32), np.sqrt((residual**2).mean(axis=1))
+    coefficients = solver.solve(signal @ design)
+    return coefficients, np.nan_to_num(coefficients) @ design.T

@@ -7,9 +7,17 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from deconvolution.fibres import (
+    AFFINES,
+    BVALS,
+    angles_deg,
+    main_directions,
+    make_scheme,
+    scan_fibres,
+    spread_directions,
+)
 from dipy.core.gradients import gradient_table
 from dipy.data import default_sphere
-from scipy.spatial.transform import Rotation
 
 from shd_bids.deconvolution.classical import fit_csd, fit_msmt_csd
 from shd_bids.deconvolution.solution import UNIT_COEFFICIENT, FodfSolution
@@ -23,53 +31,13 @@ from shd_bids.dwi.shells import Shells, cluster_shells
 from shd_bids.errors import ResponseError
 from shd_bids.response.io import Response, read_response
 from shd_bids.sphere.harmonics import sh_basis
-from shd_bids.testing.kernels import MEAN_INTRA_FRACTION, S0, fibre_signal, true_responses
 
-BVALS = np.array([0.0] * 3 + [1000.0] * 30 + [2500.0] * 60)
-OBLIQUE = Rotation.from_euler("xyz", [25, -15, 40], degrees=True).as_matrix()
-AFFINES = {
-    "right-handed": np.diag([2.0, 2.0, 2.0, 1.0]),
-    "left-handed": np.diag([-2.0, 2.0, 2.0, 1.0]),
-    "oblique": np.block([[2.0 * OBLIQUE, np.zeros((3, 1))], [np.zeros((1, 3)), 1.0]]),
-}
 Fit = Callable[..., FodfSolution]
-
-
-def _spread_directions(n_direction: int, seed: int) -> np.ndarray:
-    """Spread directions evenly over the sphere, on a randomly turned spiral."""
-    height = 1 - (2 * np.arange(n_direction) + 1) / n_direction
-    angle = np.pi * (1 + 5**0.5) * np.arange(n_direction)
-    radius = np.sqrt(1 - height**2)
-    points = np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=1)
-    return points @ Rotation.random(random_state=seed).as_matrix()
 
 
 @pytest.fixture
 def scheme() -> tuple[GradientTable, Shells, dict[str, Response]]:
-    bvecs = np.vstack([np.zeros((3, 3)), _spread_directions(30, 1), _spread_directions(60, 2)])
-    shells = cluster_shells(BVALS)
-    responses = {
-        tissue: Response(tissue, shells.bvals, coefficients)
-        for tissue, coefficients in true_responses(shells.bvals).items()
-    }
-    return GradientTable(BVALS, bvecs), shells, responses
-
-
-def _scan_fibres(fibres: np.ndarray, table: GradientTable) -> np.ndarray:
-    cosine = fibres @ table.bvecs_ras.T
-    signal = S0["WM"] * fibre_signal(table.bvals, cosine, MEAN_INTRA_FRACTION)
-    return signal[:, None, None, :]  # (x, 1, 1, volume)
-
-
-def _main_directions(fodf_sh: np.ndarray) -> np.ndarray:
-    sphere = default_sphere.subdivide(n=2).vertices
-    degree = {15: 4, 45: 8}[fodf_sh.shape[-1]]
-    amplitude = fodf_sh.reshape(-1, fodf_sh.shape[-1]) @ sh_basis(sphere, degree).T
-    return sphere[np.argmax(amplitude, axis=1)]
-
-
-def _angles_deg(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.degrees(np.arccos(np.clip(np.abs((first * second).sum(axis=1)), 0, 1)))
+    return make_scheme()
 
 
 @pytest.mark.parametrize("fit", [fit_csd, fit_msmt_csd])
@@ -81,10 +49,10 @@ def test_a_fibre_is_found_along_its_world_direction(
     files = tmp_path / "dwi.bval", tmp_path / "dwi.bvec"
     write_fsl_gradients(world, AFFINES[orientation], *files)
     table = read_fsl_gradients(*files, AFFINES[orientation])
-    fibres = _spread_directions(7, 3)
-    dwi = _scan_fibres(fibres, world)
+    fibres = spread_directions(7, 3)
+    dwi = scan_fibres(fibres, world)
     solution = fit(dwi, table, shells, np.ones(dwi.shape[:3], bool), responses)
-    assert _angles_deg(_main_directions(solution.fodf_sh), fibres).max() < 3.0
+    assert angles_deg(main_directions(solution.fodf_sh), fibres).max() < 3.0
 
 
 @pytest.mark.parametrize("fit", [fit_csd, fit_msmt_csd])
@@ -94,7 +62,7 @@ def test_a_smooth_fodf_comes_back_with_the_unit_coefficient(fit: Fit, scheme):
     axis = np.array([0.0, 0.6, 0.8])
     sphere = default_sphere.subdivide(n=2).vertices
     weight = (sphere @ axis) ** 8
-    signal = np.tensordot(weight / weight.sum(), _scan_fibres(sphere, table), axes=1)
+    signal = np.tensordot(weight / weight.sum(), scan_fibres(sphere, table), axes=1)
     solution = fit(signal[None], table, shells, np.ones((1, 1, 1), bool), responses)
     np.testing.assert_allclose(solution.fodf_sh[..., 0], UNIT_COEFFICIENT, rtol=0.01)
     amplitude = sh_basis(sphere, 8) @ solution.fodf_sh[0, 0, 0]
@@ -122,7 +90,7 @@ def test_two_tissues_suffice_on_one_shell(scheme):
         for tissue in ("WM", "CSF")
     }
     water = two["CSF"].coefficients[shells.index[kept], 0] / np.sqrt(4 * np.pi)
-    dwi = 0.5 * _scan_fibres(np.array([[0.0, 0.6, 0.8]]), single) + 0.5 * water
+    dwi = 0.5 * scan_fibres(np.array([[0.0, 0.6, 0.8]]), single) + 0.5 * water
     solution = fit_msmt_csd(
         dwi, single, cluster_shells(single.bvals), np.ones((1, 1, 1), bool), two
     )
@@ -133,21 +101,19 @@ def test_two_tissues_suffice_on_one_shell(scheme):
 def test_few_directions_leave_high_degrees_empty(scheme):
     table, shells, responses = scheme
     kept = np.flatnonzero((shells.index < 2) & (np.arange(93) < 15))  # 12 directions
-    few = GradientTable(
-        table.bvals[kept], _spread_directions(15, 5) * (table.bvals[kept, None] > 0)
-    )
+    few = GradientTable(table.bvals[kept], spread_directions(15, 5) * (table.bvals[kept, None] > 0))
     white = {"WM": Response("WM", shells.bvals[:2], responses["WM"].coefficients[:2])}
-    dwi = _scan_fibres(np.array([[0.0, 0.6, 0.8]]), few)
+    dwi = scan_fibres(np.array([[0.0, 0.6, 0.8]]), few)
     solution = fit_csd(dwi, few, cluster_shells(few.bvals), np.ones((1, 1, 1), bool), white)
     assert solution.fodf_sh.shape[-1] == 45
     assert not solution.fodf_sh[..., 15:].any()
-    assert _angles_deg(_main_directions(solution.fodf_sh), np.array([[0.0, 0.6, 0.8]]))[0] < 5.0
+    assert angles_deg(main_directions(solution.fodf_sh), np.array([[0.0, 0.6, 0.8]]))[0] < 5.0
 
 
 @pytest.mark.parametrize("fit", [fit_csd, fit_msmt_csd])
 def test_outside_the_mask_everything_is_zero(fit: Fit, scheme):
     table, shells, responses = scheme
-    dwi = _scan_fibres(_spread_directions(4, 6), table)
+    dwi = scan_fibres(spread_directions(4, 6), table)
     mask = np.array([True, False, True, False])[:, None, None]
     solution = fit(dwi, table, shells, mask, responses)
     assert not solution.fodf_sh[~mask].any()
@@ -165,8 +131,8 @@ def test_an_empty_voxel_gives_an_empty_fodf(scheme):
 @pytest.mark.parametrize("fit", [fit_csd, fit_msmt_csd])
 def test_two_processes_give_what_one_gives(fit: Fit, scheme, monkeypatch: pytest.MonkeyPatch):
     table, shells, responses = scheme
-    monkeypatch.setattr("shd_bids.deconvolution.classical._CHUNK", 2)
-    dwi = _scan_fibres(_spread_directions(5, 7), table)
+    monkeypatch.setattr("shd_bids.deconvolution.voxelwise._CHUNK", 2)
+    dwi = scan_fibres(spread_directions(5, 7), table)
     mask = np.ones(dwi.shape[:3], bool)
     alone = fit(dwi, table, shells, mask, responses)
     together = fit(dwi, table, shells, mask, responses, n_threads=2)
@@ -225,7 +191,7 @@ def test_msmt_csd_agrees_with_mrtrix3(crop: Crop):
         theirs = crop.reference[tissue].reshape(crop.mask.shape)
         np.testing.assert_allclose(solution.tissue[tissue], theirs, atol=0.01 * UNIT_COEFFICIENT)
     clear = white[..., 0].ravel() > 0.5 * UNIT_COEFFICIENT
-    angles = _angles_deg(_main_directions(solution.fodf_sh), _main_directions(white))[clear]
+    angles = angles_deg(main_directions(solution.fodf_sh), main_directions(white))[clear]
     assert np.median(angles) < 2.0
     assert np.percentile(angles, 95) < 10.0
 
@@ -243,7 +209,7 @@ def test_csd_agrees_with_mrtrix3(crop: Crop, tmp_path: Path):
     ours = fit_csd(crop.dwi, crop.table, crop.shells, crop.mask, crop.responses).fodf_sh
     assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.97
     np.testing.assert_allclose(ours[..., 0], theirs[..., 0], atol=0.01 * UNIT_COEFFICIENT)
-    angles = _angles_deg(_main_directions(ours), _main_directions(theirs))
+    angles = angles_deg(main_directions(ours), main_directions(theirs))
     assert np.median(angles) < 3.0
 
 
