@@ -4,6 +4,7 @@ Everything is written down in RAS millimetres about the centre of a small brain 
 72 x 72 x 56 mm field of view, so that the same anatomy can be scanned with any affine.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,6 +100,25 @@ BUNDLES = (
         "cingulum", ((-4, -33, 4), (-3, -12, 14), (-3, 4, 15), (-5, 33, 2)), (4.5,) * 4, 0.8, 0.62
     ),
 )
+# The same brain with two arcs as tight as the fibres about a sulcus, and a fan
+BENT_BUNDLES = (
+    *BUNDLES,
+    Bundle(
+        "arc-posterior",
+        ((-11, -27, 0), (-9, -19, 0), (0, -14, 0), (9, -19, 0), (11, -27, 0)),
+        (5,) * 5,
+        1.0,
+        0.64,
+    ),
+    Bundle(
+        "arc-superior",
+        ((-12, 14, 21), (-9, 14, 13), (0, 14, 8), (9, 14, 13), (12, 14, 21)),
+        (5,) * 5,
+        1.0,
+        0.64,
+    ),
+    Bundle("fan", ((20, -12, 0), (16, -22, 0), (12, -32, 0)), (2.5, 5, 11), 1.0, 0.62),
+)
 ASSOCIATION_INTRA_FRACTION = 0.62  # of the smoothly turning fibres that fill the rest
 
 # centre and radii of each blob, mirrored in x
@@ -115,12 +135,14 @@ class Anatomy:
     direction: Float[np.ndarray, "point bundle 3"]  # unit vectors
 
 
-def sample_anatomy(points_mm: Float[np.ndarray, "point 3"]) -> Anatomy:
+def sample_anatomy(
+    points_mm: Float[np.ndarray, "point 3"], bundles: Sequence[Bundle] = BUNDLES
+) -> Anatomy:
     """Look up tissues and bundles at points given in RAS mm about the brain's centre."""
     tissue = _sample_tissue(points_mm)
-    occupancy = np.empty((len(points_mm), len(BUNDLES) + 1))
-    direction = np.empty((len(points_mm), len(BUNDLES) + 1, 3))
-    for index, bundle in enumerate(BUNDLES):
+    occupancy = np.empty((len(points_mm), len(bundles) + 1))
+    direction = np.empty((len(points_mm), len(bundles) + 1, 3))
+    for index, bundle in enumerate(bundles):
         occupancy[:, index], direction[:, index] = _sample_bundle(bundle, points_mm)
     bundled = occupancy[:, :-1].sum(axis=1)
     occupancy[:, -1] = np.clip(1.0 - bundled, 0.0, None)

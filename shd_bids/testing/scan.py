@@ -1,12 +1,14 @@
 """Scanning the phantom brain: a small head with known fibres, any scheme and any affine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from .geometry import TISSUES
+from shd_bids.sphere.rotations import random_rotation
+
+from .geometry import BUNDLES, TISSUES, Bundle
 from .kernels import DIFFUSIVITY, S0, add_rician_noise, fibre_signal, true_responses
 from .scheme import MULTI_SHELL, SINGLE_SHELL, make_scheme
 from .truth import Truth, sample_truth
@@ -59,6 +61,8 @@ def make_phantom(
     snr: float = 30.0,
     seed: int = 1,
     affine: Float[np.ndarray, "4 4"] | None = None,
+    bundles: Sequence[Bundle] = BUNDLES,
+    anatomy_seed: int | None = None,
 ) -> Phantom:
     """Scan the phantom brain.
 
@@ -72,12 +76,20 @@ def make_phantom(
     snr
         Of white matter at b=0; noise is Rician. ``inf`` gives none.
     seed
-        Of gradient directions and noise; the anatomy is always the same.
+        Of gradient directions and noise; the anatomy does not depend on it.
     affine
         Voxel to RAS mm; oblique by default.
+    bundles
+        Of the white matter.
+    anatomy_seed
+        Of a random rotation of the whole brain; by default it lies upright. A turned brain may
+        need a cubic grid to stay whole.
     """
     affine = make_affine(shape, voxel_size_mm) if affine is None else affine
-    truth, intra_fractions = sample_truth(shape, affine)
+    rotation = None
+    if anatomy_seed is not None:
+        rotation = random_rotation(np.random.default_rng(anatomy_seed))
+    truth, intra_fractions = sample_truth(shape, affine, bundles=bundles, rotation=rotation)
     bvals, bvecs_ras = make_scheme(shells, seed=seed)
     sigma = S0["WM"] / snr
     signal = _predict_signal(truth, intra_fractions, bvals, bvecs_ras)

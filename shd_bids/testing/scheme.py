@@ -7,6 +7,8 @@ from jaxtyping import Float
 
 MULTI_SHELL: Mapping[int, int] = {0: 6, 1000: 30, 2500: 60}
 SINGLE_SHELL: Mapping[int, int] = {0: 2, 1000: 32}
+LOW_ANGULAR: Mapping[int, int] = {0: 2, 1000: 15}
+LOW_ANGULAR_MULTI_SHELL: Mapping[int, int] = {0: 2, 1000: 10, 2500: 20}
 
 
 def spread_directions(

@@ -7,7 +7,10 @@ import argparse
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import product
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -22,6 +25,8 @@ from .truth import Truth, read_array, read_truth
 
 _CROSSINGS_DEG = ((25, 45), (45, 60), (60, 75), (75, 90))
 _CLOSEST_DEG = 25.0  # fibres closer than this are one: peaks are no closer either
+_MOSTLY_WHITE = 0.9  # share of white matter from which partial volume does not matter
+_BEND_DEG = 6.0  # from voxel to voxel: a radius of 20 mm at 2 mm
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class GroupScore:
     angular_error_deg: float  # mean over the fibres that were found; NaN if none was
     false_positives: float  # spurious peaks per true fibre
     false_negatives: float  # missed fibres per true fibre
+    success: float  # share of voxels with every fibre found and no spurious peak
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class FodfScore:
     """How well an fODF image agrees with the truth."""
 
     overall: GroupScore
-    groups: dict[str, GroupScore]  # by number of fibres, and by angle where two cross
+    groups: dict[str, GroupScore]  # by fibres, angle where two cross, bends, partial volume
     tissue_error: dict[str, float] = field(default_factory=dict)  # mean absolute, of fractions
 
 
@@ -107,6 +113,9 @@ def score_fodf(
     )
     everywhere = np.ones(len(shares), dtype=bool)
     groups = _group_voxels(directions, match.counted)
+    turn_deg = _measure_turn(directions, match.counted, scored)
+    groups["bending fibre"] = groups["1 fibre"] & (turn_deg >= _BEND_DEG)
+    groups["partial volume"] = truth.tissue[scored][:, 0] < _MOSTLY_WHITE
     return FodfScore(
         overall=_score_group(match, everywhere),
         groups={name: _score_group(match, members) for name, members in groups.items()},
@@ -128,17 +137,43 @@ def _group_voxels(directions: np.ndarray, counted: np.ndarray) -> dict[str, np.n
     return groups
 
 
+def _measure_turn(
+    directions: Float[np.ndarray, "voxel fibre 3"],
+    counted: Bool[np.ndarray, "voxel fibre"],
+    scored: Bool[np.ndarray, "x y z"],
+) -> Float[np.ndarray, " voxel"]:
+    """Give the angle by which a voxel's first fibre turns towards its face neighbours, at most.
+
+    A fibre goes on in a neighbour as the closest one there; farther than the fibres that count as
+    one it is another fibre. Degrees.
+    """
+    padded = np.pad(scored, 1)
+    axes = np.zeros((*padded.shape, *directions.shape[1:]))
+    axes[padded] = directions * counted[..., None]
+    first = directions[np.arange(len(directions)), counted.argmax(axis=1)]
+    turn_deg = np.zeros(len(directions))
+    for axis, step in product(range(3), (-1, 1)):
+        near = np.roll(axes, step, axis=axis)[padded]
+        cosine = np.abs(np.einsum("vi,vfi->vf", first, near)).max(axis=1).clip(0, 1)
+        angle_deg = np.degrees(np.arccos(cosine))
+        turn_deg = np.maximum(turn_deg, np.where(angle_deg < _CLOSEST_DEG, angle_deg, 0.0))
+    return turn_deg
+
+
 def _score_group(match: Match, members: np.ndarray) -> GroupScore:
     n_fibre = int(match.counted[members].sum())
     error = match.error_deg[members]
     n_found = int(np.isfinite(error).sum())
     per_fibre = 1.0 / max(n_fibre, 1)
+    missed = (match.counted & ~np.isfinite(match.error_deg)).any(axis=1)
+    perfect = ~missed & ~match.spurious.any(axis=1)
     return GroupScore(
         n_voxel=int(members.sum()),
         n_fibre=n_fibre,
         angular_error_deg=float(np.nanmean(error)) if n_found else float("nan"),
         false_positives=float(match.spurious[members].sum() * per_fibre),
         false_negatives=float((n_fibre - n_found) * per_fibre),
+        success=float(perfect[members].mean()) if members.any() else float("nan"),
     )
 
 
@@ -199,6 +234,7 @@ def _read_fractions(white_file: Path) -> dict[str, np.ndarray]:
 def format_scores(scores: Mapping[str, FodfScore]) -> str:
     """Lay scores out as a table: one row for each group and model."""
     title = f"{'voxels':<20}{'model':<10}{'fibres':>8}{'error':>9}{'false +':>9}{'false -':>9}"
+    title += f"{'success':>9}"
     lines = [title, f"{'':<38}{'deg':>9}{'/fibre':>9}{'/fibre':>9}"]
     names = ["all", *next(iter(scores.values())).groups]
     for name in names:
@@ -206,12 +242,25 @@ def format_scores(scores: Mapping[str, FodfScore]) -> str:
             group = score.overall if name == "all" else score.groups[name]
             lines.append(
                 f"{name:<20}{model:<10}{group.n_fibre:>8}{group.angular_error_deg:>9.2f}"
-                f"{group.false_positives:>9.3f}{group.false_negatives:>9.3f}"
+                f"{group.false_positives:>9.3f}{group.false_negatives:>9.3f}{group.success:>9.3f}"
             )
     for model, score in scores.items():
         errors = ", ".join(f"{name} {error:.3f}" for name, error in score.tissue_error.items())
         lines.append(f"tissue fractions of {model}, mean absolute error: {errors or 'no tissues'}")
     return "\n".join(lines)
+
+
+def describe_score(score: FodfScore) -> dict[str, Any]:
+    """Lay a score out for JSON: what is not defined is null."""
+    return {
+        "overall": _describe_group(score.overall),
+        "groups": {name: _describe_group(group) for name, group in score.groups.items()},
+        "tissue_error": score.tissue_error,
+    }
+
+
+def _describe_group(group: GroupScore) -> dict[str, Any]:
+    return {key: value if isfinite(value) else None for key, value in asdict(group).items()}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -224,7 +273,7 @@ def main(argv: list[str] | None = None) -> None:
     scores = score_outputs(options.bids_dir, options.output_dir)
     print(format_scores(scores))
     if options.json:
-        write_json(options.json, {model: asdict(score) for model, score in scores.items()})
+        write_json(options.json, {model: describe_score(score) for model, score in scores.items()})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What the phantom is made of, voxel by voxel: in memory and as a BIDS derivative."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -15,6 +16,7 @@ from .geometry import (
     BUNDLES,
     FIELD_OF_VIEW_MM,
     TISSUES,
+    Bundle,
     sample_anatomy,
 )
 
@@ -35,9 +37,20 @@ class Truth:
 
 
 def sample_truth(
-    shape: tuple[int, int, int], affine: Float[np.ndarray, "4 4"]
+    shape: tuple[int, int, int],
+    affine: Float[np.ndarray, "4 4"],
+    *,
+    bundles: Sequence[Bundle] = BUNDLES,
+    rotation: Float[np.ndarray, "3 3"] | None = None,
 ) -> tuple[Truth, Float[np.ndarray, "x y z fibre"]]:
     """Average the anatomy over each voxel, and keep the largest fibre populations.
+
+    Parameters
+    ----------
+    bundles
+        That cross the white matter.
+    rotation
+        Turns the brain in the scanner, world axes; none by default.
 
     Returns
     -------
@@ -53,11 +66,12 @@ def sample_truth(
     steps = (np.arange(_N_SUBSAMPLE) + 0.5) / _N_SUBSAMPLE - 0.5
     offsets = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
 
+    to_brain = np.eye(3) if rotation is None else rotation.T
     tissue = np.zeros((len(grid), len(TISSUES)))
-    vector = np.zeros((len(grid), len(BUNDLES) + 1, 3))
-    volume = np.zeros((len(grid), len(BUNDLES) + 1))
+    vector = np.zeros((len(grid), len(bundles) + 1, 3))
+    volume = np.zeros((len(grid), len(bundles) + 1))
     for offset in offsets:
-        sample = sample_anatomy((centred_vox + offset) @ voxel_mm.T)
+        sample = sample_anatomy((centred_vox + offset) @ voxel_mm.T @ to_brain.T, bundles)
         weight = sample.tissue[:, :1] * sample.share / len(offsets)
         tissue += sample.tissue / len(offsets)
         volume += weight
@@ -69,10 +83,10 @@ def sample_truth(
     share = np.take_along_axis(volume, order, axis=1)
     share = np.where(share >= _LEAST_SHARE * volume.sum(axis=1, keepdims=True), share, 0.0)
     fractions = tissue[:, :1] * share / np.maximum(share.sum(axis=1, keepdims=True), 1e-9)
-    directions = np.take_along_axis(vector, order[..., None], axis=1)
+    directions = np.take_along_axis(vector, order[..., None], axis=1) @ to_brain
     directions /= np.maximum(np.linalg.norm(directions, axis=-1, keepdims=True), 1e-9)
     directions = np.where(fractions[..., None] > 0, directions, 0.0)
-    intra = np.array([bundle.intra_fraction for bundle in BUNDLES] + [ASSOCIATION_INTRA_FRACTION])
+    intra = np.array([bundle.intra_fraction for bundle in bundles] + [ASSOCIATION_INTRA_FRACTION])
     truth = Truth(
         directions.reshape(*shape, _N_FIBRE, 3),
         fractions.reshape(*shape, _N_FIBRE),

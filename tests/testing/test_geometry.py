@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shd_bids.testing.geometry import BUNDLES, sample_anatomy
+from shd_bids.testing.geometry import BENT_BUNDLES, BUNDLES, sample_anatomy
 
 NAMES = [bundle.name for bundle in BUNDLES]
 
@@ -45,3 +45,13 @@ def test_a_fan_spreads_on_both_sides_of_its_middle():
     index = NAMES.index("corticospinal-left")
     left, right = sample_anatomy(np.array([[-19.0, -1, 16], [-11, -1, 16]])).direction[:, index]
     assert left[0] < right[0]
+
+
+def test_an_arc_turns_back_within_its_diameter():
+    index = [bundle.name for bundle in BENT_BUNDLES].index("arc-posterior")
+    points = np.array([[-11.0, -26, 0], [0, -14, 0], [11, -26, 0]])
+    anatomy = sample_anatomy(points, BENT_BUNDLES)
+    assert np.all(anatomy.share[:, index] > 0.25)
+    down, across, up = anatomy.direction[:, index]
+    assert down[1] > 0.7 > 0.1 > abs(across[1])
+    assert up[1] < -0.7

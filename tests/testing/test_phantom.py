@@ -13,6 +13,7 @@ from dipy.reconst.dti import TensorModel
 from shd_bids.dwi.gradients import read_fsl_gradients
 from shd_bids.errors import BidsDataError, OutputError
 from shd_bids.response.io import read_response
+from shd_bids.testing.geometry import BENT_BUNDLES
 from shd_bids.testing.kernels import S0
 from shd_bids.testing.phantom import (
     Phantom,
@@ -23,6 +24,8 @@ from shd_bids.testing.phantom import (
     read_truth,
     write_phantom_bids,
 )
+from shd_bids.testing.score import score_fodf
+from shd_bids.testing.truth import sample_truth
 
 SHAPE, VOXEL_MM = (18, 18, 14), 4.0
 SHELLS = {0: 3, 1000: 12}
@@ -71,6 +74,40 @@ def test_truth_is_the_same_anatomy_whatever_the_affine():
         truth = make_phantom(SHAPE, VOXEL_MM, shells=SHELLS, affine=affine).truth
         spots.append(truth.tissue if orientation == "RAS" else truth.tissue[::-1, ::-1])
     np.testing.assert_allclose(*spots, atol=1e-9)
+
+
+def test_a_quarter_turn_of_the_brain_turns_its_voxels_and_its_fibres():
+    shape, affine = (18, 18, 18), make_affine((18, 18, 18), 4.0, "RAS")
+    turn = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    upright, _ = sample_truth(shape, affine)
+    turned, _ = sample_truth(shape, affine, rotation=turn)
+    np.testing.assert_allclose(np.rot90(upright.tissue, axes=(0, 1)), turned.tissue, atol=1e-6)
+    moved = np.rot90(upright.directions, axes=(0, 1)) @ turn.T
+    crossing = np.rot90(upright.fractions, axes=(0, 1)).min(axis=-1) > 0
+    cosine = np.abs(np.sum(moved * turned.directions, axis=-1))[crossing]
+    assert crossing.sum() > 20
+    assert np.median(cosine) > 0.9999
+
+
+def test_another_anatomy_seed_turns_the_same_brain():
+    kept = {"shells": {0: 1, 1000: 6}, "snr": np.inf}
+    one, two = (make_phantom((18, 18, 18), 4.0, anatomy_seed=seed, **kept).truth for seed in (1, 2))
+    assert np.abs(one.directions - two.directions).max() > 0.5
+    np.testing.assert_allclose(one.tissue.sum((0, 1, 2)), two.tissue.sum((0, 1, 2)), rtol=0.1)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_bent_brain_covers_all_crossings_whatever_its_turn(seed: int):
+    shells = {0: 1, 1000: 6}
+    phantom = make_phantom((36, 36, 36), shells=shells, bundles=BENT_BUNDLES, anatomy_seed=seed)
+    nothing = np.zeros((*phantom.mask.shape, 45), dtype=np.float32)
+    groups = score_fodf(nothing, phantom.truth, mask=phantom.mask).groups
+    assert groups["1 fibre"].n_voxel > 3000
+    assert groups["3+ fibres"].n_voxel > 200
+    assert groups["bending fibre"].n_voxel > 400
+    assert groups["partial volume"].n_voxel > 800
+    crossings = [group.n_voxel for name, group in groups.items() if name.startswith("crossing")]
+    assert min(crossings) > 200
 
 
 def test_fractions_of_fibres_sum_to_white_matter_and_tissues_to_one(phantom: Phantom):

@@ -11,7 +11,7 @@ from dipy.reconst.shm import real_sh_tournier
 
 from shd_bids.errors import BidsDataError, ImageError
 from shd_bids.testing.phantom import Phantom, make_phantom, write_phantom_bids
-from shd_bids.testing.score import format_scores, main, score_fodf, score_outputs
+from shd_bids.testing.score import describe_score, format_scores, main, score_fodf, score_outputs
 from shd_bids.testing.truth import Truth
 
 LMAX = 12
@@ -106,6 +106,39 @@ def test_crossings_are_sorted_by_angle(crossings: Truth):
     parts = [voxels[f"crossing {part} deg"] for part in ("45-60", "60-75", "75-90")]
     assert sum(parts) == 60
     assert min(parts) > 10
+
+
+def test_success_is_the_share_of_voxels_without_any_mistake(crossings: Truth):
+    fractions = crossings.fractions.copy()
+    fractions[:2, ..., 1] = 0.0  # two slabs of five lack their second fibre
+    score = score_fodf(_synthesise(crossings.directions, fractions), crossings).overall
+    assert score.success == pytest.approx(3 / 5)
+
+
+def test_partial_volume_is_scored_apart(crossings: Truth):
+    tissue = crossings.tissue.copy()
+    tissue[0] = [0.7, 0.3, 0.0]
+    truth = Truth(crossings.directions, crossings.fractions * tissue[..., :1], tissue)
+    score = score_fodf(_synthesise(truth.directions, truth.fractions), truth)
+    assert score.groups["partial volume"].n_voxel == 12
+
+
+def test_a_fibre_that_turns_from_voxel_to_voxel_is_bending():
+    angle = np.radians(np.cumsum([0, 1, 1, 8, 8, 1, 1]))[:, None, None]
+    direction = np.zeros((7, 1, 1, 2, 3))
+    direction[..., 0, :] = np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=-1)
+    fractions = np.broadcast_to([1.0, 0.0], (7, 1, 1, 2)).copy()
+    tissue = np.broadcast_to([1.0, 0.0, 0.0], (7, 1, 1, 3)).copy()
+    nothing = np.zeros((7, 1, 1, 45), dtype=np.float32)
+    groups = score_fodf(nothing, Truth(direction, fractions, tissue)).groups
+    assert groups["1 fibre"].n_voxel == 7
+    assert groups["bending fibre"].n_voxel == 3
+
+
+def test_what_no_model_found_is_null_in_json(crossings: Truth):
+    score = describe_score(score_fodf(np.zeros((5, 4, 3, 45), dtype=np.float32), crossings))
+    assert score["overall"]["angular_error_deg"] is None
+    assert json.loads(json.dumps(score, allow_nan=False)) == score
 
 
 def test_the_phantoms_truth_scores_nearly_without_error(phantom: Phantom):
