@@ -39,7 +39,7 @@ class TapConvolution(nn.Module):
         Of the full sphere for the form "sphere", else ``L+`` of the hemisphere.
     form
         How the polynomials of the Laplacian are applied.
-    n_order, spatial, normalise_border, generator
+    n_order, spatial, repeat_border, generator
         As in ``SpatioSphericalConvolution``.
     """
 
@@ -55,13 +55,13 @@ class TapConvolution(nn.Module):
         form: Form,
         n_order: int = 5,
         spatial: bool = True,
-        normalise_border: bool = False,
+        repeat_border: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.precomputed = form == "precomputed"
         self.spatial = spatial
-        self.normalise_border = normalise_border and spatial
+        self.repeat_border = repeat_border
         self.n_order = n_order
         operator = torch.as_tensor(laplacian).float()
         if self.precomputed:
@@ -118,20 +118,13 @@ class TapConvolution(nn.Module):
             return functional.conv3d(
                 rows, self.spherical_weight.flatten(1)[..., None, None, None], self.bias
             )
-        middle = [slice(1, 2) if length == 1 else slice(None) for length in rows.shape[2:]]
-        classes = self.classes[:, *middle]
-        if not self.normalise_border:
-            weight = torch.einsum(
-                "oik,oir,rxyz->oikxyz", self.spherical_weight, self.spatial_weight, classes
-            )
-            return functional.conv3d(rows, weight.flatten(1, 2), self.bias, padding="same")
         weight = torch.einsum(
-            "oik,oir,rxyz->roikxyz", self.spherical_weight, self.spatial_weight, classes
-        )
-        parts = functional.conv3d(rows, weight.flatten(0, 1).flatten(1, 2), padding="same")
-        parts = parts.unflatten(1, (len(classes), -1))  # (row, distance, n_out, x, y, z)
-        scaled = torch.einsum("broxyz,rxyz->boxyz", parts, _border_factor(rows, classes))
-        return scaled + self.bias.to(scaled.dtype)[:, None, None, None]
+            "oik,oir,rxyz->oikxyz", self.spherical_weight, self.spatial_weight, self.classes
+        ).flatten(1, 2)
+        if self.repeat_border:
+            padded = functional.pad(rows, (1,) * 6, mode="replicate")
+            return functional.conv3d(padded, weight, self.bias)
+        return functional.conv3d(rows, weight, self.bias, padding=1)
 
 
 class TapActivation(nn.Module):
@@ -142,10 +135,10 @@ class TapActivation(nn.Module):
         self.norm = nn.BatchNorm1d(n_channel)
 
     def forward(
-        self, signal: Float[Tensor, "vertex batch x y z channel"]
-    ) -> Float[Tensor, "vertex batch x y z channel"]:
-        """Normalise and rectify."""
-        inner = signal.permute(_INWARDS)
+        self, convolution: TapConvolution, signal: Float[Tensor, "vertex batch x y z n_in"]
+    ) -> Float[Tensor, "vertex batch x y z n_out"]:
+        """Convolve, normalise and rectify."""
+        inner = convolution(signal).permute(_INWARDS)
         flat = functional.relu_(self.norm(inner.flatten(2)))
         return flat.view(inner.shape).permute(_OUTWARDS)
 
@@ -209,14 +202,3 @@ def _distance_classes() -> Float[Tensor, "distance 3 3 3"]:
     steps = torch.tensor([1, 0, 1])
     distance = steps[:, None, None] + steps[:, None] + steps
     return torch.stack([distance == value for value in range(4)]).float()
-
-
-def _border_factor(
-    rows: Float[Tensor, "row channel x y z"], classes: Float[Tensor, "distance u v w"]
-) -> Float[Tensor, "distance x y z"]:
-    """Give what the sums near the border lack: class size over neighbours present."""
-    ones = torch.ones(1, *rows.shape[2:], dtype=torch.float32, device=rows.device)
-    count = functional.conv3d(ones, classes.float().unsqueeze(1), padding="same")
-    size = torch.tensor([1.0, 6.0, 12.0, 8.0], device=rows.device)[:, None, None, None]
-    factor = torch.where(count > 0, size / count.clamp(min=1.0), torch.zeros_like(count))
-    return factor.to(rows.dtype)

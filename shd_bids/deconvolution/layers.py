@@ -5,11 +5,9 @@ output: filtering over the sphere is then one product from the left, mixing chan
 from the right, and neither needs a permutation.
 """
 
-from itertools import pairwise
-
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
@@ -17,120 +15,184 @@ from torch.nn import functional
 from shd_bids.sphere.graph import chebyshev_polynomials
 from shd_bids.sphere.healpix import Hemisphere
 
-#: Distance classes of the 3x3x3 neighbourhood: centre, 6 faces, 12 edges, 8 corners.
-N_DISTANCE = 4
+from .neighbours import (
+    N_DISTANCE,
+    distance_sums,
+    distance_sums_adjoint,
+    pad_border,
+    pad_border_adjoint,
+)
+
 _N_TAP = 27
 _BIAS = 0.01
+#: Numbers of the input that are summed over their neighbours at once: about a core's cache.
+_BLOCK = 2**17
 
 
-def _add_neighbours(
-    total: Float[Tensor, "vertex batch x y z channel"],
-    signal: Float[Tensor, "vertex batch x y z channel"],
-    axis: int,
-) -> None:
-    """Add to ``total`` the two neighbours along an axis of every voxel, zero outside."""
-    length = signal.shape[axis]
-    if length < 2:
-        return
-    total.narrow(axis, 1, length - 1).add_(signal.narrow(axis, 0, length - 1))
-    total.narrow(axis, 0, length - 1).add_(signal.narrow(axis, 1, length - 1))
+class _SummedConvolution(torch.autograd.Function):
+    """``y = b + sum_k T_k(L) [sums of x] W_k``: the fewest operations, for plain float32 units.
 
-
-def _distance_sums(
-    signal: Float[Tensor, "vertex batch x y z channel"],
-) -> Float[Tensor, "vertex batch x y z distance_channel"]:
-    """Sum the neighbours at each distance class; the classes are concatenated over the channels.
-
-    With n_x the operator that adds the two neighbours along x, the sums are the elementary
-    symmetric polynomials of n_x, n_y, n_z: the coefficients of t in (1+t n_x)(1+t n_y)(1+t n_z).
-    """
-    sums = [signal]
-    for axis in (4, 3, 2):
-        grown = [term.clone() for term in sums[1:]] + [torch.zeros_like(signal)]
-        for lower, total in zip(sums, grown, strict=True):
-            _add_neighbours(total, lower, axis)
-        sums = [signal, *grown]
-    return torch.cat(sums, dim=-1)
-
-
-def _scaled_sums(
-    signal: Float[Tensor, "vertex batch x y z channel"],
-    factor: Float[Tensor, "x y z distance"] | None,
-) -> Float[Tensor, "vertex batch x y z distance_channel"]:
-    sums = _distance_sums(signal)
-    if factor is not None:
-        sums.unflatten(-1, (N_DISTANCE, -1)).mul_(factor.unsqueeze(-1))
-    return sums
-
-
-def _distance_sums_adjoint(
-    sums: Float[Tensor, "vertex batch x y z distance_channel"],
-) -> Float[Tensor, "vertex batch x y z channel"]:
-    """Apply the transpose of ``_distance_sums`` by Horner's scheme (each n is symmetric)."""
-    terms = [term.contiguous() for term in sums.chunk(N_DISTANCE, dim=-1)]
-    for axis in (4, 3, 2):
-        for lower, higher in pairwise(terms):
-            _add_neighbours(lower, higher, axis)
-        terms = terms[:-1]
-    return terms[0]
-
-
-def _border_factor(
-    signal: Float[Tensor, "vertex batch x y z channel"],
-) -> Float[Tensor, "x y z distance"]:
-    """Give what the sums near the border of the volume lack: class size over neighbours present."""
-    ones = signal.new_ones(1, 1, *signal.shape[2:5], 1)
-    count = _distance_sums(ones)[0, 0]
-    size = signal.new_tensor([1.0, 6.0, 12.0, 8.0])
-    return torch.where(count > 0, size / count.clamp(min=1.0), torch.zeros_like(count))
-
-
-class _HybridConvolution(torch.autograd.Function):
-    """``y = sum_k T_k(L) [sums of x] W_k`` without storing what can be computed again.
-
-    ``factor`` scales the sums of each voxel and distance class; None leaves them.
+    The sums are made for a few vertices at a time, and made again for the gradient.
     """
 
     @staticmethod
     def forward(
         ctx: FunctionCtx,
         signal: Float[Tensor, "vertex batch x y z n_in"],
-        weight: Float[Tensor, "order distance_n_in n_out"],
-        filters: Float[Tensor, "vertex order_vertex"],
-        factor: Float[Tensor, "x y z distance"] | None,
-        spatial: bool,
+        weight: Float[Tensor, "order distance n_in n_out"],
+        bias: Float[Tensor, " n_out"],
+        filters: Float[Tensor, "order vertex vertex"],
+        repeat_border: bool,
+        rectify: bool,
     ) -> Float[Tensor, "vertex batch x y z n_out"]:
-        ctx.save_for_backward(signal, weight, filters, factor)  # type: ignore[arg-type]  # takes None
-        ctx.spatial = spatial  # type: ignore[attr-defined]  # the context takes any attribute
-        n_order, _, n_out = weight.shape
-        sums = (_scaled_sums(signal, factor) if spatial else signal).view(-1, weight.shape[1])
-        mixed = signal.new_empty(n_order, len(sums), n_out)
-        for order in range(n_order):
-            torch.mm(sums, weight[order], out=mixed[order])
-        if n_order == 1:
-            return mixed.view(*signal.shape[:-1], n_out)
-        return (filters @ mixed.view(filters.shape[1], -1)).view(*signal.shape[:-1], n_out)
+        ctx.repeat_border = repeat_border  # type: ignore[attr-defined]  # the context takes any attribute
+        table = weight.flatten(1, 2)
+        n_order, _, n_out = table.shape
+        n_vertex = len(signal)
+        mixed = signal.new_empty(n_order, n_vertex, signal[0, ..., 0].numel(), n_out)
+        for block in _blocks(signal):
+            padded = pad_border(signal[block], repeat=repeat_border)
+            sums = distance_sums(padded).view(-1, table.shape[1])
+            for order in range(n_order):
+                torch.mm(sums, table[order], out=mixed[order, block].view(-1, n_out))
+        mixed[0] += bias
+        wide = filters.transpose(0, 1).flatten(1, 2)  # (vertex, order vertex)
+        output = (wide @ mixed.view(n_order * n_vertex, -1)).view(*signal.shape[:-1], n_out)
+        return _finish(ctx, output, rectify, signal, weight, filters)
 
     @staticmethod
     @once_differentiable
     def backward(
         ctx: FunctionCtx, gradient: Float[Tensor, "vertex batch x y z n_out"]
-    ) -> tuple[Tensor, Tensor, None, None, None]:
-        signal, weight, filters, factor = ctx.saved_tensors  # type: ignore[attr-defined]  # torch ships no type
-        spatial = ctx.spatial  # type: ignore[attr-defined]  # set in forward
-        n_order, n_row, n_out = weight.shape
-        flat = gradient.contiguous().view(signal.shape[0], -1)
-        mixed = (filters.T @ flat if n_order > 1 else flat).view(n_order, -1, n_out)
-        sums = (_scaled_sums(signal, factor) if spatial else signal).view(-1, n_row)
-        weight_gradient = torch.stack([sums.T @ mixed[order] for order in range(n_order)])
-        sums_gradient = mixed[0] @ weight[0].T
-        for order in range(1, n_order):
-            sums_gradient.addmm_(mixed[order], weight[order].T)
-        sums_gradient = sums_gradient.view(*signal.shape[:-1], n_row)
-        if factor is not None:
-            sums_gradient.unflatten(-1, (N_DISTANCE, -1)).mul_(factor.unsqueeze(-1))
-        signal_gradient = _distance_sums_adjoint(sums_gradient) if spatial else sums_gradient
-        return signal_gradient, weight_gradient, None, None, None
+    ) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+        gradient, signal, weight, filters = _resume(ctx, gradient)
+        repeat_border = ctx.repeat_border  # type: ignore[attr-defined]  # set in forward
+        table = weight.flatten(1, 2)
+        n_order, n_row, n_out = table.shape
+        flat = gradient.view(len(signal), -1)
+        mixed = (filters.transpose(1, 2).flatten(0, 1) @ flat).view(n_order, len(signal), -1, n_out)
+        table_gradient = torch.zeros_like(table)
+        signal_gradient = torch.empty_like(signal)
+        for block in _blocks(signal):
+            padded = pad_border(signal[block], repeat=repeat_border)
+            sums = distance_sums(padded)
+            flat_sums = sums.view(-1, n_row)
+            sums_gradient = torch.zeros_like(flat_sums)
+            for order in range(n_order):
+                part = mixed[order, block].view(-1, n_out)
+                table_gradient[order].addmm_(flat_sums.T, part)
+                sums_gradient.addmm_(part, table[order].T)
+            spread = distance_sums_adjoint(sums_gradient.view(sums.shape))
+            signal_gradient[block] = pad_border_adjoint(spread, repeat=repeat_border)
+        bias_gradient = gradient.sum(dim=(0, 1, 2, 3, 4))
+        return signal_gradient, table_gradient.view(weight.shape), bias_gradient, None, None, None
+
+
+class _TapConvolution(torch.autograd.Function):
+    """The same with 27 taps: more operations, but on the units that multiply matrices.
+
+    In bfloat16 these are so fast that summing first would take longer than multiplying.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        signal: Float[Tensor, "vertex batch x y z n_in"],
+        weight: Float[Tensor, "order distance n_in n_out"],
+        bias: Float[Tensor, " n_out"],
+        filters: Float[Tensor, "order vertex vertex"],
+        repeat_border: bool,
+        rectify: bool,
+    ) -> Float[Tensor, "vertex batch x y z n_out"]:
+        ctx.repeat_border = repeat_border  # type: ignore[attr-defined]  # the context takes any attribute
+        volume = _channels_second(pad_border(signal, repeat=repeat_border))
+        taps = _taps(weight)
+        # T_0 is the identity.
+        total = _flat(functional.conv3d(volume, taps[0], bias), len(signal))
+        for polynomial, tap in zip(filters[1:], taps[1:], strict=True):
+            total.addmm_(polynomial, _flat(functional.conv3d(volume, tap), len(signal)))
+        output = total.view(*signal.shape[:-1], weight.shape[-1])
+        return _finish(ctx, output, rectify, signal, weight, filters)
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: FunctionCtx, gradient: Float[Tensor, "vertex batch x y z n_out"]
+    ) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+        gradient, signal, weight, filters = _resume(ctx, gradient)
+        repeat_border = ctx.repeat_border  # type: ignore[attr-defined]  # set in forward
+        padded = pad_border(signal, repeat=repeat_border)
+        volume = _channels_second(padded)
+        flat = gradient.view(len(signal), -1)
+        padded_gradient: Tensor | None = None
+        tap_gradients = []
+        for order, (polynomial, tap) in enumerate(zip(filters, _taps(weight), strict=True)):
+            part = flat if order == 0 else polynomial.T @ flat
+            part = _channels_second(part.view(gradient.shape))
+            to_volume, to_tap, _ = torch.ops.aten.convolution_backward(
+                part, volume, tap, None, [1] * 3, [0] * 3, [1] * 3, False, [0] * 3, 1,
+                [True, True, False],
+            )  # fmt: skip
+            tap_gradients.append(to_tap)
+            padded_gradient = (
+                to_volume if padded_gradient is None else padded_gradient.add_(to_volume)
+            )
+        assert padded_gradient is not None  # noqa: S101  # there is at least one order
+        spread = padded_gradient.permute(0, 2, 3, 4, 1).view(padded.shape)
+        signal_gradient = pad_border_adjoint(spread, repeat=repeat_border).contiguous()
+        bias_gradient = flat.view(-1, weight.shape[-1]).sum(dim=0)
+        return signal_gradient, _taps_adjoint(tap_gradients), bias_gradient, None, None, None
+
+
+def _finish(ctx: FunctionCtx, output: Tensor, rectify: bool, *saved: Tensor) -> Tensor:
+    """Rectify in place, if asked, and keep what the gradient needs."""
+    if rectify:
+        output.relu_()
+    ctx.save_for_backward(*saved, *([output] if rectify else []))
+    return output
+
+
+def _resume(ctx: FunctionCtx, gradient: Tensor) -> list[Tensor]:
+    """Give the gradient before rectification, and what was kept."""
+    signal, weight, filters, *rectified = ctx.saved_tensors  # type: ignore[attr-defined]  # torch ships no type
+    gradient = gradient.contiguous()
+    for output in rectified:
+        gradient = torch.ops.aten.threshold_backward(gradient, output, 0)
+    return [gradient, signal, weight, filters]
+
+
+def _blocks(signal: Float[Tensor, "vertex batch x y z n_in"]) -> list[slice]:
+    """Cut the vertices in blocks whose signal stays in the cache."""
+    n_vertex = len(signal)
+    length = max(_BLOCK // signal[0].numel(), 1) if signal.device.type == "cpu" else n_vertex
+    return [slice(first, first + length) for first in range(0, n_vertex, length)]
+
+
+def _tap_classes(device: torch.device) -> Int[Tensor, " tap"]:
+    """Give the distance class of each of the 27 taps: how many axes it leaves the centre along."""
+    offset = torch.tensor([1, 0, 1], device=device)
+    return (offset[:, None, None] + offset[:, None] + offset).flatten()
+
+
+def _taps(weight: Float[Tensor, "order distance n_in n_out"]) -> list[Tensor]:
+    """Spread the weights of each order over the taps of a 3-D convolution."""
+    taps = weight[:, _tap_classes(weight.device)].permute(0, 3, 2, 1).unflatten(-1, (3, 3, 3))
+    return [tap.contiguous(memory_format=torch.channels_last_3d) for tap in taps]
+
+
+def _taps_adjoint(taps: list[Tensor]) -> Float[Tensor, "order distance n_in n_out"]:
+    gradient = torch.stack(taps).flatten(-3).permute(0, 3, 2, 1)  # (order, tap, n_in, n_out)
+    weight = gradient.new_zeros(len(taps), N_DISTANCE, *gradient.shape[2:])
+    return weight.index_add_(1, _tap_classes(gradient.device), gradient)
+
+
+def _channels_second(signal: Float[Tensor, "vertex batch x y z channel"]) -> Tensor:
+    """View a signal as a batch of volumes, channels last in memory."""
+    return signal.flatten(0, 1).permute(0, 4, 1, 2, 3)
+
+
+def _flat(volume: Tensor, n_vertex: int) -> Float[Tensor, "vertex rest"]:
+    return volume.permute(0, 2, 3, 4, 1).reshape(n_vertex, -1)
 
 
 class SpatioSphericalConvolution(nn.Module):
@@ -138,8 +200,9 @@ class SpatioSphericalConvolution(nn.Module):
 
     ``y_o = b_o + sum_i sum_k sum_r A[o,i,k] D[o,i,r] T_k(L+) S_r x_i`` (Elaldi et al. 2024, eq. 6),
     with ``T_k`` Chebyshev polynomials of the hemisphere's Laplacian and ``S_r`` the sum over the
-    voxels at distance class r. The two weights are multiplied to one table first, the sums over
-    each distance class replace the 27 taps, and channels are mixed before the sphere is filtered.
+    voxels at distance class r. The two weights are multiplied to one table first, and channels are
+    mixed before the sphere is filtered. Where the numbers are float32, the sums over each distance
+    class replace the 27 taps.
 
     Parameters
     ----------
@@ -151,10 +214,10 @@ class SpatioSphericalConvolution(nn.Module):
         Chebyshev terms; 1 filters each vertex alone.
     spatial
         Whether the 3x3x3 neighbourhood is seen, or only the voxel itself.
-    normalise_border
-        Whether the sums at the border of the volume are scaled up to what they lack there. Without
-        it (zero padding, as the authors have it) a network behaves differently in volumes of
-        another size than it was trained on.
+    repeat_border
+        Whether the volume goes on beyond its border as it is there. Without it (zeros, as the
+        authors have it) a network behaves differently in volumes of another size than it was
+        trained on.
     generator
         Source of the initial weights.
     """
@@ -169,14 +232,13 @@ class SpatioSphericalConvolution(nn.Module):
         *,
         n_order: int = 5,
         spatial: bool = True,
-        normalise_border: bool = False,
+        repeat_border: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.normalise_border = normalise_border and spatial
-        polynomials = chebyshev_polynomials(laplacian, n_order)
-        stacked = np.concatenate(list(polynomials), axis=1)  # (vertex, order * vertex)
-        self.register_buffer("filters", torch.as_tensor(stacked).float(), persistent=False)
+        self.repeat_border = repeat_border
+        polynomials = np.stack(chebyshev_polynomials(laplacian, n_order))
+        self.register_buffer("filters", torch.as_tensor(polynomials).float(), persistent=False)
         self.spatial = spatial
         self.bias = nn.Parameter(torch.full((n_out,), _BIAS))
         self.spherical_weight = nn.Parameter(torch.empty(n_out, n_in, n_order))
@@ -189,58 +251,79 @@ class SpatioSphericalConvolution(nn.Module):
                 self.spatial_weight, std=(2.0 / (_N_TAP * n_in)) ** 0.5, generator=generator
             )
 
-    def table(self) -> Float[Tensor, "order distance_n_in n_out"]:
+    def table(self) -> Float[Tensor, "order distance n_in n_out"]:
         """Multiply the spherical with the spatial weights to one table."""
         if not self.spatial:
-            return self.spherical_weight.permute(2, 1, 0).contiguous()
-        table = torch.einsum("oik,oir->krio", self.spherical_weight, self.spatial_weight)
-        return table.flatten(1, 2)
+            return self.spherical_weight.permute(2, 1, 0).unsqueeze(1)
+        return torch.einsum("oik,oir->krio", self.spherical_weight, self.spatial_weight)
 
     def forward(
-        self, signal: Float[Tensor, "vertex batch x y z n_in"]
+        self,
+        signal: Float[Tensor, "vertex batch x y z n_in"],
+        gain: Float[Tensor, " n_out"] | None = None,
+        offset: Float[Tensor, " n_out"] | None = None,
+        *,
+        rectify: bool = False,
     ) -> Float[Tensor, "vertex batch x y z n_out"]:
-        """Filter a signal."""
-        table = self.table().to(signal.dtype)
+        """Filter a signal, then scale and shift each channel and rectify, where asked."""
+        table, bias = self.table(), self.bias
+        if gain is not None and offset is not None:
+            table, bias = table * gain, bias * gain + offset
+        table, bias = table.to(signal.dtype), bias.to(signal.dtype)
         filters = self.filters.to(signal.dtype)
-        factor = _border_factor(signal) if self.normalise_border else None
-        mixed = _HybridConvolution.apply(signal.contiguous(), table, filters, factor, self.spatial)
-        return mixed + self.bias.to(signal.dtype)
+        if not self.spatial:
+            mixed = torch.einsum("vbxyzi,kio->kvbxyzo", signal, table[:, 0])
+            rest = [torch.tensordot(t, part, 1) for t, part in zip(filters, mixed, strict=True)][1:]
+            output = sum(rest, mixed[0]) + bias
+            return functional.relu(output) if rectify else output
+        by_sums = signal.dtype == torch.float32
+        function = _SummedConvolution if by_sums else _TapConvolution
+        options = filters, self.repeat_border, rectify
+        return function.apply(signal.contiguous(), table, bias, *options)
 
 
 class NormalisedActivation(nn.Module):
-    """Batch normalisation over everything but the channel, then ReLU."""
+    """Batch normalisation over everything but the channel, then ReLU, after a convolution.
+
+    Where the statistics stand fixed, normalising is one more factor of the convolution's weights.
+    """
 
     def __init__(self, n_channel: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(n_channel)
 
     def forward(
-        self, signal: Float[Tensor, "vertex batch x y z channel"]
-    ) -> Float[Tensor, "vertex batch x y z channel"]:
-        """Normalise and rectify."""
-        flat = self.norm(signal.view(-1, signal.shape[-1]))
-        return functional.relu_(flat).view(signal.shape)
+        self,
+        convolution: SpatioSphericalConvolution,
+        signal: Float[Tensor, "vertex batch x y z n_in"],
+    ) -> Float[Tensor, "vertex batch x y z n_out"]:
+        """Convolve, normalise and rectify."""
+        norm = self.norm
+        if norm.training:
+            filtered = convolution(signal)
+            return functional.relu_(norm(filtered.view(-1, norm.num_features))).view(filtered.shape)
+        gain = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        offset = norm.bias - norm.running_mean * gain
+        return convolution(signal, gain, offset, rectify=True)
 
 
 class Pool(nn.Module):
     """Mean over the 4 children of each vertex and, if asked, over 2x2x2 voxels."""
 
-    children_index: Tensor
+    mean_of_children: Tensor
 
     def __init__(self, coarse: Hemisphere, *, spatial: bool) -> None:
         super().__init__()
-        index = torch.as_tensor(coarse.children)  # (coarse vertex, 4)
-        self.register_buffer("children_index", index, persistent=False)
+        children = torch.as_tensor(coarse.children)  # (coarse vertex, 4)
+        mean = torch.zeros(len(children), children.numel()).scatter_(1, children, 0.25)
+        self.register_buffer("mean_of_children", mean, persistent=False)
         self.spatial = spatial
 
     def forward(
         self, signal: Float[Tensor, "vertex batch x y z channel"]
     ) -> Float[Tensor, "coarse batch x2 y2 z2 channel"]:
         """Pool a signal; odd sizes are padded by repeating the last voxel."""
-        pooled = signal[self.children_index[:, 0]]
-        for child in range(1, 4):
-            pooled = pooled + signal[self.children_index[:, child]]
-        pooled = pooled * 0.25
+        pooled = torch.tensordot(self.mean_of_children.to(signal.dtype), signal, 1)
         if not self.spatial:
             return pooled
         for axis in (2, 3, 4):

@@ -97,7 +97,7 @@ class ShdNetwork(nn.Module):
             n_level=settings.n_level,
             filters=settings.filters,
             n_order=settings.n_order,
-            normalise_border=True,
+            repeat_border=True,
             generator=generator,
         )
         self.direct = SpatioSphericalConvolution(
@@ -105,7 +105,7 @@ class ShdNetwork(nn.Module):
             n_tissue,
             hemisphere_laplacian(settings.n_side),
             n_order=settings.n_order,
-            normalise_border=True,
+            repeat_border=True,
             generator=generator,
         )
         for last in (self.unet.head, self.direct):

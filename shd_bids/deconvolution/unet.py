@@ -36,13 +36,13 @@ def _make_kit(
     *,
     spatial: bool,
     n_order: int,
-    normalise_border: bool,
+    repeat_border: bool,
     generator: torch.Generator | None,
 ) -> _Kit:
     options: dict[str, Any] = {
         "spatial": spatial,
         "n_order": n_order,
-        "normalise_border": normalise_border,
+        "repeat_border": repeat_border,
         "generator": generator,
     }
     if form == "commuted":
@@ -81,7 +81,7 @@ class _Block(nn.Module):
         self, signal: Float[Tensor, "vertex batch x y z n_in"]
     ) -> Float[Tensor, "vertex batch x y z n_out"]:
         for convolution, activation in zip(self.convolutions, self.activations, strict=True):
-            signal = activation(convolution(signal))
+            signal = activation(convolution, signal)
         return signal
 
 
@@ -100,7 +100,7 @@ class SphericalUNet(nn.Module):
         Channels at full resolution; doubled at each level.
     n_order
         Chebyshev terms of each convolution.
-    normalise_border
+    repeat_border
         As in ``SpatioSphericalConvolution``.
     spatial
         Whether neighbouring voxels are seen and pooled; without, each voxel is alone (ESD).
@@ -131,7 +131,7 @@ class SphericalUNet(nn.Module):
         n_level: int,
         filters: int,
         n_order: int = 5,
-        normalise_border: bool = False,
+        repeat_border: bool = False,
         spatial: bool = True,
         form: Form | Literal["commuted"] = "commuted",
         generator: torch.Generator | None = None,
@@ -154,7 +154,7 @@ class SphericalUNet(nn.Module):
             form,
             spatial=spatial,
             n_order=n_order,
-            normalise_border=normalise_border,
+            repeat_border=repeat_border,
             generator=generator,
         )
         self.join = kit.join

@@ -15,7 +15,7 @@ N_IN, N_OUT = 2, 3
 OPTIONS = [
     {},
     {"spatial": False},
-    {"normalise_border": True},
+    {"repeat_border": True},
     {"n_order": 1},
     {"n_order": 2, "spatial": False},
 ]
@@ -78,7 +78,7 @@ def test_every_form_gives_our_gradients(
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("spatial", [True, False])
 def test_a_unet_of_any_form_gives_our_output(form: Form, spatial: bool) -> None:
-    size = {"n_side": 4, "n_level": 3, "filters": 4, "spatial": spatial, "normalise_border": True}
+    size = {"n_side": 4, "n_level": 3, "filters": 4, "spatial": spatial, "repeat_border": True}
     generator = torch.Generator().manual_seed(0)
     ours = SphericalUNet(N_IN, N_OUT, generator=generator, **size).eval()
     other = SphericalUNet(N_IN, N_OUT, form=form, **size).eval()

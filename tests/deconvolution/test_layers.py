@@ -8,15 +8,14 @@ import torch
 from sphere.reference import load_reference, rescale
 from torch import Tensor, nn
 
+from shd_bids.deconvolution import layers
 from shd_bids.deconvolution.layers import (
     NormalisedActivation,
     Pool,
     SpatioSphericalConvolution,
     Unpool,
-    _border_factor,
-    _distance_sums,
-    _distance_sums_adjoint,
-    _HybridConvolution,
+    _SummedConvolution,
+    _TapConvolution,
 )
 from shd_bids.sphere.graph import chebyshev_polynomials, hemisphere_laplacian
 from shd_bids.sphere.healpix import hemisphere
@@ -47,7 +46,7 @@ def test_the_output_is_that_of_the_authors(dtype: torch.dtype, tolerance: float)
     recorded = load_reference("layer")
     laplacian = rescale(load_reference("graph")["laplacian_nside4"], EIGENVALUE_FACTOR)
     layer = SpatioSphericalConvolution(3, 4, laplacian).to(dtype)
-    layer.filters = torch.as_tensor(np.hstack(list(chebyshev_polynomials(laplacian, 5)))).to(dtype)
+    layer.filters = torch.as_tensor(np.stack(chebyshev_polynomials(laplacian, 5))).to(dtype)
     for name in ("spherical_weight", "spatial_weight", "bias"):
         getattr(layer, name).data = torch.as_tensor(recorded[name]).to(dtype)
     signal = torch.as_tensor(recorded["x"]).to(dtype).permute(2, 0, 3, 4, 5, 1)
@@ -56,36 +55,52 @@ def test_the_output_is_that_of_the_authors(dtype: torch.dtype, tolerance: float)
     np.testing.assert_allclose(output.numpy(), recorded["y"], atol=tolerance, rtol=0)
 
 
-def test_distance_sums_equal_convolutions_with_the_four_masks() -> None:
-    signal = _signal(1, 2, 3, 4, 2, 1, dtype=torch.float64)
-    offsets = torch.tensor([-1, 0, 1])
-    distance = sum(grid.abs() for grid in torch.meshgrid(offsets, offsets, offsets, indexing="ij"))
-    kernel = torch.stack([(distance == r) for r in range(4)]).double().unsqueeze(1)
-    expected = nn.functional.conv3d(signal[0, ..., 0].unsqueeze(1), kernel, padding=1)
-    actual = _distance_sums(signal)[0].permute(0, 4, 1, 2, 3)
-    torch.testing.assert_close(actual, expected)
-
-
-@pytest.mark.parametrize("shape", [(3, 4, 2), (1, 1, 1), (2, 1, 5)])
-def test_the_adjoint_of_the_distance_sums_is_one(shape: tuple[int, int, int]) -> None:
-    signal = _signal(2, 1, *shape, 3, dtype=torch.float64)
-    other = _signal(2, 1, *shape, 12, dtype=torch.float64)
-    forwards = (_distance_sums(signal) * other).sum()
-    backwards = (signal * _distance_sums_adjoint(other)).sum()
-    torch.testing.assert_close(forwards, backwards)
-
-
-@pytest.mark.parametrize("spatial", [True, False])
+@pytest.mark.parametrize("function", [_SummedConvolution, _TapConvolution])
+@pytest.mark.parametrize("repeat_border", [True, False])
+@pytest.mark.parametrize("rectify", [True, False])
 @pytest.mark.parametrize("n_order", [1, 3])
-def test_the_gradient_is_that_of_finite_differences(spatial: bool, n_order: int) -> None:
-    polynomials = chebyshev_polynomials(hemisphere_laplacian(1), n_order)
-    filters = torch.as_tensor(np.hstack(list(polynomials)))
-    signal = _signal(6, 1, 2, 2, 1, 2, dtype=torch.float64).requires_grad_()
-    weight = _signal(n_order, 8 if spatial else 2, 2, dtype=torch.float64).requires_grad_()
-    factor = _border_factor(signal.detach()) if spatial else None
+def test_the_gradient_is_that_of_finite_differences(
+    function: type[torch.autograd.Function], repeat_border: bool, rectify: bool, n_order: int
+) -> None:
+    filters = torch.as_tensor(np.stack(chebyshev_polynomials(hemisphere_laplacian(1), n_order)))
+    signal = _signal(6, 1, 2, 3, 1, 2, dtype=torch.float64).requires_grad_()
+    weight = _signal(n_order, 4, 2, 2, dtype=torch.float64).requires_grad_()
+    bias = _signal(2, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda x, w: _HybridConvolution.apply(x, w, filters, factor, spatial), (signal, weight)
+        lambda *given: function.apply(*given, filters, repeat_border, rectify),
+        (signal, weight, bias),
     )
+
+
+@pytest.mark.parametrize("repeat_border", [True, False])
+@pytest.mark.parametrize("shape", [(3, 4, 2), (1, 1, 1), (9, 8, 7)])
+def test_sums_and_taps_give_the_same(repeat_border: bool, shape: tuple[int, int, int]) -> None:
+    filters = torch.as_tensor(np.stack(chebyshev_polynomials(hemisphere_laplacian(2), 3))).float()
+    given = _signal(24, 2, *shape, 5), _signal(3, 4, 5, 6), _signal(6)
+    options = filters, repeat_border, True
+    by_sums, by_taps = (
+        function.apply(*given, *options) for function in (_SummedConvolution, _TapConvolution)
+    )
+    torch.testing.assert_close(by_sums, by_taps, atol=1e-3, rtol=1e-4)
+
+
+def test_sums_in_blocks_are_those_of_all_vertices_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, signal = _convolution(2), _signal(24, 1, 3, 3, 3, 2)
+    expected = layer(signal)
+    monkeypatch.setattr(layers, "_BLOCK", 5 * signal[0].numel())
+    torch.testing.assert_close(layer(signal), expected)
+
+
+def test_in_bfloat16_the_output_is_nearly_that_in_float32() -> None:
+    layer, signal = _convolution(2), _signal(24, 1, 4, 4, 4, 2)
+    exact = layer(signal)
+    assert (layer(signal.bfloat16()).float() - exact).norm() < 0.02 * exact.norm()
+
+
+def test_a_gain_and_an_offset_are_those_of_the_output() -> None:
+    layer, signal = _convolution(1), _signal(6, 1, 2, 2, 2, 2)
+    gain, offset = _signal(3), _signal(2, 3)[1]
+    torch.testing.assert_close(layer(signal, gain, offset), layer(signal) * gain + offset)
 
 
 def test_the_whole_layer_is_differentiable_in_its_weights() -> None:
@@ -185,9 +200,20 @@ def test_unpooling_then_pooling_is_the_identity(spatial: bool) -> None:
 
 
 def test_the_activation_normalises_each_channel_and_rectifies() -> None:
-    signal = _signal(6, 2, 3, 3, 3, 2) * torch.tensor([3.0, 0.1]) + torch.tensor([5.0, -2.0])
-    output = NormalisedActivation(2)(signal)
-    assert output.min() == 0.0
-    torch.testing.assert_close(
-        output.flatten(0, 4).mean(0), torch.full((2,), 0.399), atol=0.05, rtol=0
-    )
+    layer, signal = _convolution(1), _signal(6, 2, 3, 3, 3, 2)
+    filtered = layer(signal)
+    centred = filtered - filtered.mean(dim=(0, 1, 2, 3, 4))
+    scale = filtered.var(dim=(0, 1, 2, 3, 4), correction=0).add(1e-5).sqrt()
+    expected = nn.functional.relu(centred / scale)
+    torch.testing.assert_close(NormalisedActivation(3)(layer, signal), expected)
+
+
+def test_fixed_statistics_are_one_with_the_convolution() -> None:
+    layer, signal, activation = _convolution(1), _signal(6, 2, 3, 3, 3, 2), NormalisedActivation(3)
+    activation.norm.load_state_dict(
+        {"weight": _signal(3), "bias": _signal(2, 3)[1], "running_mean": _signal(3, 3)[2],
+         "running_var": _signal(3).abs(), "num_batches_tracked": torch.tensor(1)}
+    )  # fmt: skip
+    activation.eval()
+    expected = activation.norm(layer(signal).view(-1, 3)).view(6, 2, 3, 3, 3, 3).relu()
+    torch.testing.assert_close(activation(layer, signal), expected)

@@ -86,7 +86,7 @@ def test_borders_that_are_normalised_do_not_show_in_a_uniform_volume() -> None:
     # Of an odd size, too, the pooled voxels stand for the last one.
     generator = torch.Generator().manual_seed(0)
     network = SphericalUNet(
-        2, 2, n_side=2, n_level=2, filters=2, normalise_border=True, generator=generator
+        2, 2, n_side=2, n_level=2, filters=2, repeat_border=True, generator=generator
     ).eval()
     voxel = torch.randn(24, 1, 1, 1, 1, 2, generator=generator)
     with torch.no_grad():
