@@ -17,6 +17,7 @@ from jaxtyping import Float
 from shd_bids.deconvolution.solution import FodfSolution
 from shd_bids.dwi.gradients import write_mrtrix_gradients
 from shd_bids.errors import ShdBidsError
+from shd_bids.response.io import write_response
 
 from .scan import Scan
 
@@ -81,7 +82,7 @@ def write_inputs(scan: Scan, folder: Path) -> None:
     nib.save(nib.Nifti1Image(scan.mask.astype(np.uint8), scan.affine), folder / "mask.nii")
     write_mrtrix_gradients(scan.gradients, folder / "gradients.b")
     for tissue, response in scan.responses.items():
-        np.savetxt(folder / f"{tissue}.txt", response.coefficients)
+        write_response(response, folder / f"{tissue}.txt")
     np.savetxt(folder / "WM-top.txt", scan.responses["WM"].coefficients[-1:])
 
 
