@@ -33,6 +33,7 @@ MODEL_DESCRIPTIONS = {
     "csd": "Constrained spherical deconvolution",
     "msmtcsd": "Multi-shell multi-tissue constrained spherical deconvolution",
     "rumba": "Robust and unbiased model-based spherical deconvolution",
+    "rumbatv": "Robust and unbiased model-based spherical deconvolution with total variation",
 }
 _MODEL_URLS = {
     "shdtv": "https://arxiv.org/abs/2411.11819",
@@ -40,7 +41,9 @@ _MODEL_URLS = {
     "csd": "https://doi.org/10.1016/j.neuroimage.2007.02.016",
     "msmtcsd": "https://doi.org/10.1016/j.neuroimage.2014.07.061",
     "rumba": "https://doi.org/10.1371/journal.pone.0138910",
+    "rumbatv": "https://doi.org/10.1371/journal.pone.0138910",
 }
+_NON_NEGATIVE = ("msmtcsd", "rumba", "rumbatv")
 _SH_URL = "https://mrtrix.readthedocs.io/en/3.0.3/concepts/spherical_harmonics.html"
 
 
@@ -130,7 +133,7 @@ def fodf_sidecar(
     Parameters
     ----------
     model
-        ``shdtv``, ``shd``, ``csd``, ``msmtcsd`` or ``rumba``.
+        ``shdtv``, ``shd``, ``csd``, ``msmtcsd``, ``rumba`` or ``rumbatv``.
     tissue
         ``WM``, ``GM`` or ``CSF``.
     lmax
@@ -173,7 +176,7 @@ def fodf_sidecar(
         "Model": {"Description": MODEL_DESCRIPTIONS[model], "URL": _MODEL_URLS[model]},
         "OrientationEncoding": orientation,
         "AntipodalSymmetry": True,
-        "NonNegativity": "constrained" if model in ("msmtcsd", "rumba") else "regularized",
+        "NonNegativity": "constrained" if model in _NON_NEGATIVE else "regularized",
         "ResponseFunction": _response_fields(response_bvals, response_coefficients),
         "ParameterURL": _SH_URL,
         "FillValue": 0,

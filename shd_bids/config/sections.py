@@ -11,7 +11,7 @@ from .option import Option, check_options
 
 TISSUES = ("WM", "GM", "CSF")
 LEVELS = ("preproc", "response", "fod", "full")
-FOD_MODELS = ("shd-tv", "shd", "csd", "msmt-csd")
+FOD_MODELS = ("shd-tv", "shd", "csd", "msmt-csd", "rumba", "rumba-tv")
 SHD_MODELS = ("shd-tv", "shd")
 
 

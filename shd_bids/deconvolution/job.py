@@ -6,7 +6,9 @@
 import json
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,12 +31,19 @@ from .network import NetworkSettings, ShdNetwork
 from .patches import crop_to_mask
 from .predict import predict
 from .presets import Preset, get_preset
+from .rumba import fit_rumba
 from .solution import TISSUES, FodfSolution
 from .train import History, train
 
 LOGGER = logging.getLogger(__name__)
 
 _SHD = {"shd-tv": "shdtv", "shd": "shd"}
+_CLASSICAL: dict[str, Callable[..., FodfSolution]] = {
+    "csd": fit_csd,
+    "msmt-csd": fit_msmt_csd,
+    "rumba": fit_rumba,
+    "rumba-tv": partial(fit_rumba, total_variation=True),
+}
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,7 @@ def run_job(job: Job) -> None:
         solution, details = _fit_shd(job, inputs)
         summary |= details
     else:
-        fit = {"csd": fit_csd, "msmt-csd": fit_msmt_csd}[job.model]
+        fit = _CLASSICAL[job.model]
         solution = fit(
             inputs.dwi,
             inputs.gradients,

@@ -18,7 +18,8 @@ class FodfSolution:
     Attributes
     ----------
     model
-        Label used in file names: ``shdtv``, ``shd``, ``csd`` or ``msmtcsd``.
+        Label used in file names: ``shdtv``, ``shd``, ``csd``, ``msmtcsd``, ``rumba`` or
+        ``rumbatv``.
     fodf_sh
         White matter fODF, even real SH coefficients in the MRtrix3 basis and RAS axes,
         zero outside the mask.

@@ -131,6 +131,19 @@ def test_a_degree_beyond_the_vertices_is_lowered_with_a_warning(
     assert nib.load(tmp_path / "out" / "fod_WM.nii.gz").shape == (*SHAPE, 6)
 
 
+@pytest.mark.parametrize("model", ["csd", "msmt-csd", "rumba", "rumba-tv"])
+def test_a_classical_model_writes_its_images_and_a_summary(model: str, tmp_path: Path) -> None:
+    run_job(Job.from_file(_write_job(tmp_path, model=model)))
+    out_dir = tmp_path / "out"
+    names = {file.name.split(".")[0] for file in out_dir.iterdir()}
+    tissues = ["WM"] if model == "csd" else ["WM", "CSF"]
+    assert names == {*(f"fod_{tissue}" for tissue in tissues), "fractions", "rmse", "summary"}
+    if model != "csd":
+        _check_outputs(out_dir, 6)
+    summary = json.loads((out_dir / "summary.json").read_text())
+    assert (summary["model"], summary["tissues"]) == (model, tissues)
+
+
 def test_an_error_ends_the_process_with_its_message_as_the_last_line(tmp_path: Path) -> None:
     result = _run(_write_job(tmp_path, preset="huge"))
     assert result.returncode == 1

@@ -60,9 +60,9 @@ def test_every_reference_is_complete(key):
 
 def test_works_that_the_program_rests_on_can_be_cited():
     expected = {
-        "shdtv", "rtesd", "esd", "csd", "msmtcsd", "dhollander2016", "dhollander2019", "mppca",
-        "dipy", "nipype", "bids", "bidsapps", "deepsphere", "healpix", "afd", "dec", "nufo",
-        "gfa", "girard2014", "otsu",
+        "shdtv", "rtesd", "esd", "csd", "msmtcsd", "rumba", "dhollander2016", "dhollander2019",
+        "mppca", "dipy", "nipype", "bids", "bidsapps", "deepsphere", "healpix", "afd", "dec",
+        "nufo", "gfa", "girard2014", "otsu",
     }  # fmt: skip
     assert expected <= set(bibliography())
 

@@ -5,14 +5,17 @@ from pathlib import Path
 
 import networkx as nx
 import pytest
-from shd_workflows.derivatives import Target
+from shd_workflows.derivatives import Target, model_label
 from shd_workflows.participant import init_participant_wf
 from shd_workflows.plan import choose_models, plan_series
 
 from shd_bids.bids.dataset import open_layout
 from shd_bids.bids.series import collect_series
-from shd_bids.config import DeconvConfig, ExecutionConfig, ResponseConfig, RunConfig
+from shd_bids.bids.sidecars import MODEL_DESCRIPTIONS
+from shd_bids.config import FOD_MODELS, DeconvConfig, ExecutionConfig, ResponseConfig, RunConfig
 from shd_bids.errors import ConfigError, GradientTableError, ImageError
+from shd_bids.reports.figures.style import model_name
+from shd_bids.reports.methods import bibliography, cited_keys
 
 
 @pytest.fixture
@@ -159,6 +162,26 @@ def test_every_step_that_has_inputs_describes_itself(build):
     text = build(deconv={"fod_models": ("shd-tv", "csd")}).visit_desc()
     for words in ("@mppca", "@shdtv", "@csd", "@dhollander2016", "Tractography"):
         assert words in text
+
+
+@pytest.mark.parametrize("model", FOD_MODELS)
+def test_every_model_has_its_methods_its_name_and_its_sidecar(model, build):
+    label = model_label(model)
+    cited = cited_keys(build(deconv={"fod_models": (model,)}).visit_desc())
+    assert {"shdtv", "csd", "msmtcsd", "rumba"} & set(cited)
+    assert set(cited) <= set(bibliography())
+    assert model_name(label) != label
+    assert label in MODEL_DESCRIPTIONS
+
+
+def test_total_variation_asks_for_memory_in_every_process(build):
+    workflow = build(
+        deconv={"fod_models": ("rumba", "rumba-tv")}, resources={"nprocs": 4, "omp_nthreads": 4}
+    )
+    alone, together = (
+        workflow.get_node(f"dwi_ses_a_wf.{label}_wf.fit_fodf") for label in ("rumba", "rumbatv")
+    )
+    assert together.mem_gb >= alone.mem_gb + 4
 
 
 def test_the_default_model_for_comparison_follows_the_shells():

@@ -11,7 +11,14 @@ FAINT = "#9aa5b1"
 TISSUE_COLORS = {"WM": "#d9480f", "GM": "#2b8a3e", "CSF": "#1971c2"}
 TISSUE_NAMES = {"WM": "white matter", "GM": "grey matter", "CSF": "CSF"}
 SERIES_COLORS = ("#1971c2", "#d9480f", "#2b8a3e", "#862e9c", "#e67700", "#0b7285", "#a61e4d")
-MODEL_NAMES = {"shdtv": "SHD-TV", "shd": "SHD", "csd": "CSD", "msmtcsd": "MSMT-CSD"}
+MODEL_NAMES = {
+    "shdtv": "SHD-TV",
+    "shd": "SHD",
+    "csd": "CSD",
+    "msmtcsd": "MSMT-CSD",
+    "rumba": "RUMBA-SD",
+    "rumbatv": "RUMBA-SD + TV",
+}
 
 
 def model_name(label: str) -> str:
