@@ -34,8 +34,10 @@ def peak_memory_mib(build: Callable[..., Callable[[], object]], *arguments: Any)
         MiB over the resident set before the first run: weights and input are not in it.
     """
     context = multiprocessing.get_context("forkserver")
-    main = getattr(sys.modules["__main__"], "__spec__", None)  # each process imports it, too
-    context.set_forkserver_preload([build.__module__, *([main.name] if main else [])])
+    package = build.__module__.partition(".")[0] + "."
+    main = getattr(sys.modules["__main__"], "__spec__", None)  # each process runs it again
+    own = [name for name in sys.modules if name.startswith(package)]
+    context.set_forkserver_preload([name for name in own if main is None or name != main.name])
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(
         target=_measure, args=(sender, torch.get_num_threads(), build, *arguments)

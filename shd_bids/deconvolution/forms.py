@@ -113,18 +113,25 @@ class TapConvolution(nn.Module):
     def _convolve(
         self, rows: Float[Tensor, "row order_n_in x y z"]
     ) -> Float[Tensor, "row n_out x y z"]:
-        """Convolve with the taps; along an axis of one voxel only those in its plane."""
+        """Convolve with the taps, of which an axis of one voxel needs but one."""
         if not self.spatial:
             return functional.conv3d(
                 rows, self.spherical_weight.flatten(1)[..., None, None, None], self.bias
             )
+        classes = self.classes
+        for axis, length in enumerate(rows.shape[2:], start=1):
+            if length == 1 and self.repeat_border:
+                classes = classes.sum(axis, keepdim=True)
+            elif length == 1:
+                classes = classes.narrow(axis, 1, 1)
         weight = torch.einsum(
-            "oik,oir,rxyz->oikxyz", self.spherical_weight, self.spatial_weight, self.classes
+            "oik,oir,rxyz->oikxyz", self.spherical_weight, self.spatial_weight, classes
         ).flatten(1, 2)
+        margin = [(length - 1) // 2 for length in classes.shape[1:]]
         if self.repeat_border:
-            padded = functional.pad(rows, (1,) * 6, mode="replicate")
-            return functional.conv3d(padded, weight, self.bias)
-        return functional.conv3d(rows, weight, self.bias, padding=1)
+            sides = [width for width in reversed(margin) for _ in range(2)]
+            rows, margin = functional.pad(rows, sides, mode="replicate"), [0, 0, 0]
+        return functional.conv3d(rows, weight, self.bias, padding=margin)
 
 
 class TapActivation(nn.Module):

@@ -124,6 +124,48 @@ def sphere_equivariance_error(
     random_seed
         Of the functions and rotations.
     """
+    return _mean_rotation_error(
+        network, n_side, n_channel, lmax, n_rotation, patch, random_seed, move_voxels=False
+    )
+
+
+@torch.no_grad()
+def joint_equivariance_error(
+    network: Network,
+    n_side: int,
+    *,
+    n_channel: int,
+    lmax: int = 4,
+    n_rotation: int = 4,
+    patch: int = 2,
+    random_seed: int = 0,
+) -> float:
+    """Give the mean relative error where sphere and voxel grid turn, each in its own way.
+
+    As ``sphere_equivariance_error``, with a random symmetry of the voxel grid beside each rotation
+    of the sphere: the two groups are independent for a network equivariant to their product.
+
+    Parameters
+    ----------
+    network, n_side, n_channel, lmax, n_rotation, patch, random_seed
+        As in ``sphere_equivariance_error``.
+    """
+    return _mean_rotation_error(
+        network, n_side, n_channel, lmax, n_rotation, patch, random_seed, move_voxels=True
+    )
+
+
+def _mean_rotation_error(
+    network: Network,
+    n_side: int,
+    n_channel: int,
+    lmax: int,
+    n_rotation: int,
+    patch: int,
+    random_seed: int,
+    *,
+    move_voxels: bool,
+) -> float:
     generator = np.random.default_rng(random_seed)
     vertices = hemisphere(n_side).vertices
     basis = torch.as_tensor(sh_basis(vertices, lmax)).float()
@@ -134,10 +176,12 @@ def sphere_equivariance_error(
     errors = []
     for _ in range(n_rotation):
         turn = torch.as_tensor(sh_rotation(random_rotation(generator), lmax)).float()
-        turned = network(_along_vertices(basis, _along_vertices(turn, coefficients)))
-        errors.append(
-            _relative_error(_along_vertices(fit, turned), _along_vertices(turn, output), skip=1)
-        )
+        expected, turned = _along_vertices(turn, output), _along_vertices(turn, coefficients)
+        if move_voxels:
+            matrix = generator.choice(grid_symmetries())
+            expected, turned = _move_voxels(expected, matrix), _move_voxels(turned, matrix)
+        actual = _along_vertices(fit, network(_along_vertices(basis, turned)))
+        errors.append(_relative_error(actual, expected, skip=1))
     return float(np.mean(errors))
 
 
