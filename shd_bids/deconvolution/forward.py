@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from shd_bids.dwi.gradients import GradientTable
 from shd_bids.dwi.shells import Shells
@@ -120,16 +120,19 @@ def build_signal_model(
 
 
 def shell_interpolation(
-    model: SignalModel, vertices: Float[np.ndarray, "vertex 3"], lmax: int
+    model: SignalModel,
+    vertices: Float[np.ndarray, "vertex 3"],
+    lmax: int,
+    seen: Bool[np.ndarray, " volume"],
 ) -> Float[np.ndarray, "vertex shell volume"]:
     """Give the matrices that interpolate each shell to the vertices through an SH fit.
 
-    The degree of the fit is limited by the number of directions of the shell; the b=0 volumes
-    are averaged.
+    Only the volumes that are ``seen`` are used. The degree of the fit is limited by the number of
+    directions of the shell; the b=0 volumes are averaged.
     """
     matrix = np.zeros((len(vertices), model.n_shell, len(model.kernel)))
     for shell in range(model.n_shell):
-        volumes = np.flatnonzero(model.shell_index == shell)
+        volumes = np.flatnonzero((model.shell_index == shell) & seen)
         if shell == 0:
             matrix[:, shell, volumes] = 1.0 / len(volumes)
             continue

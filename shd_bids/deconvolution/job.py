@@ -14,30 +14,23 @@ from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 
 from shd_bids.dwi.gradients import GradientTable, read_mrtrix_gradients
 from shd_bids.dwi.shells import Shells, cluster_shells
 from shd_bids.response.io import Response, read_response
-from shd_bids.sphere.harmonics import count_coefficients
 
-from .checkpoint import load_weights, save_weights
+from .checkpoint import save_weights
 from .classical import fit_csd, fit_msmt_csd
-from .device import choose_device, choose_precision, describe_device
-from .forward import build_signal_model
+from .fit import SHD_LABELS, fit_shd
+from .history import History
 from .losses import LossWeights
-from .network import NetworkSettings, ShdNetwork
-from .patches import crop_to_mask
-from .predict import predict
-from .presets import Preset, get_preset
+from .presets import get_preset
 from .rumba import fit_rumba
 from .solution import TISSUES, FodfSolution
-from .train import History, train
 
 LOGGER = logging.getLogger(__name__)
 
-_SHD = {"shd-tv": "shdtv", "shd": "shd"}
 _CLASSICAL: dict[str, Callable[..., FodfSolution]] = {
     "csd": fit_csd,
     "msmt-csd": fit_msmt_csd,
@@ -114,11 +107,10 @@ def _load(job: Job) -> _Inputs:
 def run_job(job: Job) -> None:
     """Fit, and write the solution, the weights, the course of the training and a summary."""
     start = time.monotonic()
-    torch.set_num_threads(job.n_threads)
     job.out_dir.mkdir(parents=True, exist_ok=True)
     inputs = _load(job)
     summary: dict[str, Any] = {"model": job.model, "lmax": job.lmax}
-    if job.model in _SHD:
+    if job.model in SHD_LABELS:
         solution, details = _fit_shd(job, inputs)
         summary |= details
     else:
@@ -140,95 +132,30 @@ def run_job(job: Job) -> None:
 
 
 def _fit_shd(job: Job, inputs: _Inputs) -> tuple[FodfSolution, dict[str, Any]]:
-    device = choose_device(job.device)
-    compute_dtype = choose_precision(job.precision, device)
-    LOGGER.info("Computing on %s in %s.", describe_device(device), compute_dtype)
     preset = get_preset(job.preset)
     if job.n_step is not None:
         preset = replace(preset, steps=job.n_step)
-    lmax = _limit_degree(job.lmax, preset)
-    model = build_signal_model(inputs.gradients, inputs.shells, inputs.responses, lmax)
-    generator = torch.Generator().manual_seed(job.random_seed)
-    settings = NetworkSettings(
-        n_side=preset.n_side,
-        n_level=preset.n_level,
-        filters=preset.filters,
-        n_order=preset.n_order,
-        n_shell=model.n_shell,
-        tissues=model.tissues,
+    fit = fit_shd(
+        inputs.dwi,
+        inputs.gradients,
+        inputs.shells,
+        inputs.mask,
+        inputs.responses,
+        model=job.model,
+        preset=preset,
+        lmax=job.lmax,
+        tv_weight=job.tv_weight,
+        device=job.device,
+        precision=job.precision,
+        random_seed=job.random_seed,
+        n_threads=job.n_threads,
+        weights_file=job.weights_file,
+        checkpoint_file=job.checkpoint_dir and job.checkpoint_dir / "training.safetensors",
     )
-    network = ShdNetwork(settings, model, generator).to(device)
-    scan = crop_to_mask(inputs.dwi, inputs.mask, model.scale, device, network.start)
-    weights = LossWeights.for_model(job.model, job.tv_weight)
-    history = History()
-    if job.weights_file is not None:
-        load_weights(network, job.weights_file)
-        LOGGER.info("Took the weights of %s; there is no training.", job.weights_file)
-    else:
-        history = train(
-            network,
-            scan,
-            preset,
-            weights=weights,
-            generator=generator,
-            compute_dtype=compute_dtype,
-            checkpoint_file=job.checkpoint_dir and job.checkpoint_dir / "training.safetensors",
-        )
-        _write_json(_describe_history(history, weights), job.out_dir / "history.json")
-    start = time.monotonic()
-    coefficients = predict(network, scan, preset, compute_dtype=compute_dtype)
-    seconds = time.monotonic() - start
-    residual = coefficients @ network.kernel.cpu().T - scan.dwi.cpu()
-    rmse = residual.square().mean(dim=-1).sqrt() * scan.mask.cpu()
-    save_weights(network, job.out_dir / "weights.safetensors")
-
-    def embed(values: np.ndarray) -> np.ndarray:
-        whole = np.zeros(scan.shape + values.shape[3:], dtype=np.float32)
-        whole[scan.box] = values
-        return whole
-
-    fodf_sh = coefficients[..., : count_coefficients(lmax)]
-    isotropic = coefficients[..., count_coefficients(lmax) :]
-    solution = FodfSolution(
-        model=_SHD[job.model],
-        fodf_sh=embed(fodf_sh.numpy()),
-        rmse=embed(rmse.numpy()),
-        tissue={
-            tissue: embed(isotropic[..., index].numpy())
-            for index, tissue in enumerate(model.tissues[1:])
-        },
-    )
-    details = {
-        "lmax": lmax,
-        "tissues": list(model.tissues),
-        "device": describe_device(device),
-        "precision": str(compute_dtype).removeprefix("torch."),
-        "random_seed": job.random_seed,
-        "preset": job.preset,
-        "network": asdict(preset),
-        "n_parameter": sum(weight.numel() for weight in network.parameters()),
-        "loss_weights": asdict(weights),
-        "weights_file": str(job.weights_file) if job.weights_file else None,
-        "training_seconds": history.seconds[-1] if history.seconds else 0.0,
-        "prediction_seconds": seconds,
-        "prediction_voxels_per_s": int(scan.mask.sum()) / seconds,
-        "response_b0": model.scale,
-    }
-    return solution, details
-
-
-def _limit_degree(lmax: int, preset: Preset) -> int:
-    """Limit the degree to what the vertices of the network can carry."""
-    largest = preset.largest_degree
-    if lmax > largest:
-        LOGGER.warning(
-            "--lmax %d is more than a sphere with n_side %d carries; using %d. "
-            "A larger --shd-preset carries more.",
-            lmax,
-            preset.n_side,
-            largest,
-        )
-    return min(lmax, largest)
+    if job.weights_file is None:
+        _write_json(_describe_history(fit.history, fit.weights), job.out_dir / "history.json")
+    save_weights(fit.network, job.out_dir / "weights.safetensors")
+    return fit.solution, fit.details | {"preset": job.preset}
 
 
 def _describe_history(history: History, weights: LossWeights) -> dict[str, Any]:

@@ -137,7 +137,7 @@ class _TapConvolution(torch.autograd.Function):
             padded_gradient = (
                 to_volume if padded_gradient is None else padded_gradient.add_(to_volume)
             )
-        assert padded_gradient is not None  # noqa: S101  # there is at least one order
+        assert padded_gradient is not None  # there is at least one order
         spread = padded_gradient.permute(0, 2, 3, 4, 1).view(padded.shape)
         signal_gradient = pad_border_adjoint(spread, repeat=repeat_border).contiguous()
         bias_gradient = flat.view(-1, weight.shape[-1]).sum(dim=0)

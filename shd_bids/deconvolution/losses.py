@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from shd_bids.sphere.harmonics import sh_basis
 from shd_bids.sphere.healpix import hemisphere
 
-from .network import ShdNetwork
+from .patches import Patch
 
 #: Pixels of the full HEALPix sphere with n_side 16, over which the authors average and normalise.
 REFERENCE_PIXELS = 3072
@@ -115,23 +115,27 @@ class ShdLoss(nn.Module):
         self.weights = weights
 
     def forward(
-        self,
-        network: ShdNetwork,
-        coefficients: Float[Tensor, "batch x y z unknown"],
-        dwi: Float[Tensor, "batch x y z volume"],
-        mask: Bool[Tensor, "batch x y z"],
+        self, coefficients: Float[Tensor, "batch x y z unknown"], patch: Patch
     ) -> dict[str, Float[Tensor, ""]]:
-        """Give each term unweighted, by name, and their weighted sum as ``total``."""
+        """Give each term unweighted, by name, and their weighted sum as ``total``.
+
+        The reconstruction is judged by the volumes that the network has not seen, or by all if it
+        has seen all.
+        """
+        physics, mask = patch.physics, patch.mask
         inside = coefficients[mask]
-        amplitude = inside[:, : network.n_coef] @ self.to_amplitude.T
+        amplitude = inside[:, : physics.n_coef] @ self.to_amplitude.T
+        prediction, target = physics.predict_signal(inside), patch.dwi[mask]
+        if physics.hides:
+            prediction, target = prediction[:, physics.hidden], target[:, physics.hidden]
         weights = self.weights
         terms = {
-            "reconstruction": reconstruction_loss(network.predict_signal(inside), dwi[mask]),
+            "reconstruction": reconstruction_loss(prediction, target),
             "non_negativity": non_negativity_loss(amplitude),
             "sparsity": sparsity_loss(amplitude),
         }
         if weights.total_variation > 0:
-            fodf_sh = coefficients[..., : network.n_coef]
+            fodf_sh = coefficients[..., : physics.n_coef]
             terms["total_variation"] = spherical_total_variation(fodf_sh, mask)
         terms["total"] = torch.stack(
             [getattr(weights, name) * value for name, value in terms.items()]

@@ -5,6 +5,8 @@ the 12 edges and the 8 corners of a 3x3x3 neighbourhood are the elementary symme
 of n_x, n_y, n_z: the coefficients of t in (1 + t n_x)(1 + t n_y)(1 + t n_z).
 """
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -77,7 +79,7 @@ def distance_sums_adjoint(
     for axis in SPATIAL_AXES:
         length = sums.shape[axis]
         spread = []
-        for centre, shifted in zip(terms, terms[1:], strict=False):
+        for centre, shifted in pairwise(terms):
             shape = list(centre.shape)
             shape[axis] += 2
             total = centre.new_zeros(shape)

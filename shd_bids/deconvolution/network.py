@@ -11,19 +11,14 @@ from shd_bids.sphere.graph import hemisphere_laplacian
 from shd_bids.sphere.harmonics import fit_matrix
 from shd_bids.sphere.healpix import hemisphere
 
-from .forward import SignalModel, shell_interpolation
 from .layers import SpatioSphericalConvolution
-from .start import non_negative_start, vertex_dictionary
+from .physics import Physics
 from .unet import SphericalUNet
 
 #: Sharpness of the softplus that keeps amplitudes positive; an fODF lobe peaks at about 3.
 _SHARPNESS = 50.0
 #: Amplitudes of the start are at least this, where the softplus still has a slope.
 _SMALLEST_START = 5e-3
-#: b=0 below this fraction of the white matter's b=0 is taken as no signal.
-_SMALLEST_B0 = 1e-3
-#: Bounds of the factor that brings the predicted b=0 to the measured one.
-_SCALE_LIMITS = (0.1, 10.0)
 
 
 @dataclass(frozen=True)
@@ -56,39 +51,25 @@ class ShdNetwork(nn.Module):
     ----------
     settings
         Architecture.
-    model
-        Physics of the acquisition.
+    lmax
+        Degree of the fODF.
     generator
         Source of the initial weights.
     """
 
-    input_map: Tensor
-    dictionary: Tensor
     to_sh: Tensor
-    kernel: Tensor
-    b0_mean: Tensor
 
     def __init__(
         self,
         settings: NetworkSettings,
-        model: SignalModel,
+        lmax: int,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings
-        self.n_coef = model.n_coef
-        self.lmax = model.lmax
-        vertices = hemisphere(settings.n_side).vertices
-        is_b0 = model.shell_index == 0
-        constants = {
-            "input_map": shell_interpolation(model, vertices, model.lmax),
-            "dictionary": vertex_dictionary(model, vertices),
-            "to_sh": fit_matrix(vertices, model.lmax),
-            "kernel": model.kernel,
-            "b0_mean": is_b0 / is_b0.sum(),
-        }
-        for name, value in constants.items():
-            self.register_buffer(name, torch.as_tensor(value).float(), persistent=False)
+        self.lmax = lmax
+        to_sh = fit_matrix(hemisphere(settings.n_side).vertices, lmax)
+        self.register_buffer("to_sh", torch.as_tensor(to_sh).float(), persistent=False)
         n_tissue = len(settings.tissues)
         self.unet = SphericalUNet(
             settings.n_shell + n_tissue,
@@ -112,12 +93,9 @@ class ShdNetwork(nn.Module):
             nn.init.zeros_(last.spherical_weight)
             nn.init.zeros_(last.bias)
 
-    def start(self, dwi: Float[Tensor, "voxel volume"]) -> Float[Tensor, "voxel start"]:
-        """Deconvolve each voxel alone: vertex amplitudes, then isotropic coefficients."""
-        return non_negative_start(dwi, self.dictionary, len(self.input_map))
-
     def forward(
         self,
+        physics: Physics,
         dwi: Float[Tensor, "batch x y z volume"],
         start: Float[Tensor, "batch x y z start"],
         compute_dtype: torch.dtype = torch.float32,
@@ -126,20 +104,21 @@ class ShdNetwork(nn.Module):
 
         Parameters
         ----------
+        physics
+            Of the acquisition.
         dwi
             Signal over the white matter's b=0, zero outside the mask.
         start
-            What ``start`` gave for these voxels, zero outside the mask.
+            What ``Physics.start`` gave for these voxels, zero outside the mask.
         compute_dtype
             Precision of the U-Net; everything around it stays in float32.
         """
-        n_vertex = len(self.input_map)
-        shells = torch.einsum("bxyzg,vsg->vbxyzs", dwi, self.input_map)
+        n_vertex = len(physics.input_map)
         white_start = start[..., :n_vertex].permute(4, 0, 1, 2, 3)
         isotropic_start = start[..., n_vertex:]
         features = torch.cat(
             [
-                shells,
+                physics.interpolate(dwi),
                 white_start.unsqueeze(-1),
                 isotropic_start.unsqueeze(0).expand(n_vertex, -1, -1, -1, -1, -1),
             ],
@@ -148,39 +127,28 @@ class ShdNetwork(nn.Module):
         features = features.to(compute_dtype)
         change = self.unet(features).float() + self.direct(features).float()
         white = _add_positive(white_start, change[..., 0])
-        # (vertex, batch, x, y, z, tissue) -> (batch, x, y, z, tissue)
         isotropic = _add_positive(isotropic_start, change[..., 1:].amax(dim=0))
-        fodf_sh = torch.einsum("vbxyz,cv->bxyzc", white, self.to_sh)
-        return self._match_b0(torch.cat([fodf_sh, isotropic], dim=-1), dwi)
+        return self._to_coefficients(physics, white.permute(1, 2, 3, 4, 0), isotropic, dwi)
 
     def initial(
         self,
+        physics: Physics,
         dwi: Float[Tensor, "batch x y z volume"],
         start: Float[Tensor, "batch x y z start"],
     ) -> Float[Tensor, "batch x y z unknown"]:
         """Give what ``forward`` gives before any training."""
         amplitude = start.clamp(min=_SMALLEST_START)
-        white, isotropic = amplitude.tensor_split([len(self.input_map)], dim=-1)
-        return self._match_b0(torch.cat([white @ self.to_sh.T, isotropic], dim=-1), dwi)
+        white, isotropic = amplitude.tensor_split([len(physics.input_map)], dim=-1)
+        return self._to_coefficients(physics, white, isotropic, dwi)
 
-    def _match_b0(
+    def _to_coefficients(
         self,
-        coefficients: Float[Tensor, "batch x y z unknown"],
+        physics: Physics,
+        white: Float[Tensor, "batch x y z vertex"],
+        isotropic: Float[Tensor, "batch x y z tissue"],
         dwi: Float[Tensor, "batch x y z volume"],
     ) -> Float[Tensor, "batch x y z unknown"]:
-        """Scale all tissues of a voxel together so that the predicted b=0 is the measured one."""
-        measured = dwi @ self.b0_mean
-        predicted = coefficients @ (self.b0_mean @ self.kernel)
-        scale = measured / predicted.clamp(min=_SMALLEST_B0)
-        scale = scale.clamp(*_SCALE_LIMITS)
-        scale = torch.where(measured > _SMALLEST_B0, scale, torch.ones_like(scale))
-        return coefficients * scale.unsqueeze(-1)
-
-    def predict_signal(
-        self, coefficients: Float[Tensor, "... unknown"]
-    ) -> Float[Tensor, "... volume"]:
-        """Predict the signal over b=0 of tissue coefficients."""
-        return coefficients @ self.kernel.T
+        return physics.match_b0(torch.cat([white @ self.to_sh.T, isotropic], dim=-1), dwi)
 
 
 def _add_positive(

@@ -1,58 +1,101 @@
-"""The scan as the network sees it, and random patches of it."""
+"""Scans as a network sees them, and random patches of them."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from shd_bids.errors import MaskError
 
+from .physics import Physics
+
+
+@dataclass(frozen=True)
+class View:
+    """A scan through all of its volumes, or through some.
+
+    Attributes
+    ----------
+    physics
+        Which volumes are seen, and what all of them are.
+    start
+        What ``Physics.start`` gives each voxel; the first row is zero. Half precision: it is the
+        largest part of a scan.
+    """
+
+    physics: Physics
+    start: Float[Tensor, "row start"]
+
 
 @dataclass(frozen=True)
 class MaskedScan:
-    """The part of a scan inside the bounding box of its mask, zero outside the mask.
+    """The voxels of a mask, and where they are in its bounding box.
 
     Attributes
     ----------
     dwi
-        Signal over the white matter response's b=0.
-    start
-        Non-negative deconvolution of each voxel, as ``ShdNetwork.start`` gives it.
-    mask
-        Voxels to be deconvolved.
+        Signal over the white matter response's b=0; the first row is zero.
+    row
+        The row of each voxel of the box, 0 outside the mask.
+    views
+        The first sees all volumes; it is what will be deconvolved. A network is trained on the
+        others, if there are others.
     origin
         Index of the first voxel of the box in the scan.
     shape
         Spatial shape of the whole scan.
     """
 
-    dwi: Float[Tensor, "x y z volume"]
-    start: Float[Tensor, "x y z start"]
-    mask: Bool[Tensor, "x y z"]
+    dwi: Float[Tensor, "row volume"]
+    row: Int[Tensor, "x y z"]
+    views: tuple[View, ...]
     origin: tuple[int, int, int]
     shape: tuple[int, int, int]
+
+    @property
+    def mask(self) -> Bool[Tensor, "x y z"]:
+        """Voxels to be deconvolved, in the box."""
+        return self.row > 0
+
+    @property
+    def training_views(self) -> tuple[View, ...]:
+        """Views to train on."""
+        return self.views[1:] or self.views
 
     @property
     def box(self) -> tuple[slice, slice, slice]:
         """Where the box lies in the scan."""
         x, y, z = (
             slice(start, start + length)
-            for start, length in zip(self.origin, self.mask.shape, strict=True)
+            for start, length in zip(self.origin, self.row.shape, strict=True)
         )
         return x, y, z
+
+    def patch(self, row: Int[Tensor, "batch x y z"], view: View) -> "Patch":
+        """Look up voxels by their rows."""
+        return Patch(view.physics, self.dwi[row], view.start[row].float(), row > 0)
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Cubes of a scan in one view of it; zero outside the mask."""
+
+    physics: Physics
+    dwi: Float[Tensor, "batch x y z volume"]
+    start: Float[Tensor, "batch x y z start"]
+    mask: Bool[Tensor, "batch x y z"]
 
 
 def crop_to_mask(
     dwi: Float[np.ndarray, "x y z volume"],
     mask: Bool[np.ndarray, "x y z"],
     scale: float,
-    device: torch.device,
-    solve_start: Callable[[Tensor], Tensor],
+    views: Sequence[Physics],
 ) -> MaskedScan:
-    """Cut out the bounding box of the mask, divide by ``scale`` and solve for the start.
+    """Gather the voxels of a mask, divide by ``scale`` and solve for the start of each view.
 
     Parameters
     ----------
@@ -62,10 +105,8 @@ def crop_to_mask(
         Voxels to be deconvolved.
     scale
         The b=0 signal of the white matter response.
-    device
-        Where the result is put.
-    solve_start
-        Maps (voxel, volume) to (voxel, start).
+    views
+        On the device where the result is put.
 
     Raises
     ------
@@ -76,69 +117,66 @@ def crop_to_mask(
         raise MaskError("The brain mask is empty, so there is nothing to deconvolve.")
     corners = np.argwhere(mask)
     low, high = corners.min(axis=0), corners.max(axis=0) + 1
-    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    inside = mask[box]
-    signal = np.asarray(dwi[box], dtype=np.float32) / np.float32(scale)
-    signal[~inside] = 0.0
+    inside = mask[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    row = np.zeros(inside.shape, dtype=np.int64)
+    row[inside] = np.arange(1, len(corners) + 1)
+    signal = np.zeros((len(corners) + 1, dwi.shape[-1]), dtype=np.float32)
+    np.divide(dwi[mask], np.float32(scale), out=signal[1:])
+    device = views[0].kernel.device
     signal_tensor = torch.from_numpy(signal).to(device)
-    inside_tensor = torch.from_numpy(inside.copy()).to(device)
-    solved = solve_start(signal_tensor[inside_tensor])
-    start = solved.new_zeros(*inside.shape, solved.shape[1])
-    start[inside_tensor] = solved
     return MaskedScan(
         dwi=signal_tensor,
-        start=start,
-        mask=inside_tensor,
+        row=torch.from_numpy(row).to(device),
+        views=tuple(View(view, view.start(signal_tensor).half()) for view in views),
         origin=(int(low[0]), int(low[1]), int(low[2])),
         shape=(mask.shape[0], mask.shape[1], mask.shape[2]),
     )
 
 
 class PatchSampler:
-    """Draws cubes centred near random mask voxels; what lies beyond the box is zero.
+    """Draws cubes centred near random mask voxels, from one scan and one view at a time.
 
     Parameters
     ----------
-    scan
-        Where to draw from.
+    scans
+        Where to draw from, each as often as it has voxels.
     patch
         Edge of a cube in voxels.
     generator
         Source of the draws, on the CPU.
     """
 
-    def __init__(self, scan: MaskedScan, patch: int, generator: torch.Generator) -> None:
-        self.scan = scan
+    def __init__(self, scans: Sequence[MaskedScan], patch: int, generator: torch.Generator) -> None:
+        self.scans = scans
         self.patch = patch
         self.generator = generator
-        self.centres = scan.mask.nonzero().cpu()
+        self.centres = [scan.row.nonzero().cpu() for scan in scans]
+        self.last = torch.tensor([len(centre) for centre in self.centres]).cumsum(0)
 
-    def draw(
-        self, n_patch: int
-    ) -> tuple[
-        Float[Tensor, "batch x y z volume"],
-        Float[Tensor, "batch x y z start"],
-        Bool[Tensor, "batch x y z"],
-    ]:
-        """Draw patches of the scan, its start and its mask."""
-        chosen = torch.randint(len(self.centres), (n_patch,), generator=self.generator)
-        shift = torch.randint(self.patch, (n_patch, 3), generator=self.generator)
-        corners = (self.centres[chosen] - shift).tolist()
-        scan = self.scan
-        dwi, start, mask = (
-            torch.stack([_cut(volume, corner, self.patch) for corner in corners])
-            for volume in (scan.dwi, scan.start, scan.mask)
+    def draw(self, n_patch: int) -> Patch:
+        """Draw patches."""
+        scan_index = int(
+            torch.searchsorted(self.last, self._number(int(self.last[-1])), right=True)
         )
-        return dwi, start, mask
+        scan, centres = self.scans[scan_index], self.centres[scan_index]
+        view = scan.training_views[self._number(len(scan.training_views))]
+        chosen = torch.randint(len(centres), (n_patch,), generator=self.generator)
+        shift = torch.randint(self.patch, (n_patch, 3), generator=self.generator)
+        corners = (centres[chosen] - shift).tolist()
+        row = torch.stack([_cut(scan.row, corner, self.patch) for corner in corners])
+        return scan.patch(row, view)
+
+    def _number(self, limit: int) -> int:
+        return int(torch.randint(limit, (), generator=self.generator))
 
 
 def _cut(volume: Tensor, corner: list[int], length: int) -> Tensor:
     """Cut a cube out of a volume, zero beyond its edges."""
     source, target = [], []
-    for first, size in zip(corner, volume.shape, strict=False):
+    for first, size in zip(corner, volume.shape, strict=True):
         low, high = max(first, 0), min(first + length, size)
         source.append(slice(low, high))
         target.append(slice(low - first, high - first))
-    cube = volume.new_zeros(length, length, length, *volume.shape[3:])
+    cube = volume.new_zeros(length, length, length)
     cube[tuple(target)] = volume[tuple(source)]
     return cube

@@ -23,7 +23,7 @@ def predict(
     preset: Preset,
     *,
     compute_dtype: torch.dtype = torch.float32,
-) -> Float[Tensor, "x y z unknown"]:
+) -> Float[Tensor, "voxel unknown"]:
     """Deconvolve every voxel of the mask.
 
     The scan is cut in tiles that share no voxel; each is given a halo of neighbours, whose result
@@ -34,7 +34,7 @@ def predict(
     Returns
     -------
     coefficients
-        On the CPU, in the box of the scan, zero outside the mask.
+        On the CPU; the voxels of the mask in the order of their rows.
 
     Raises
     ------
@@ -67,29 +67,24 @@ def _predict_tiles(
     halo: int,
     cell: int,
     compute_dtype: torch.dtype,
-) -> Float[Tensor, "x y z unknown"]:
+) -> Float[Tensor, "voxel unknown"]:
     network.eval()
-    shape = tuple(scan.mask.shape)
-    result = torch.zeros(*shape, network.kernel.shape[1])
+    view, shape = scan.views[0], scan.row.shape
+    result = torch.zeros(len(scan.dwi), view.physics.kernel.shape[1])
     # Zeros stand for what lies beyond the box, as in training.
     end = [halo + (-length) % cell for length in shape]
-    padding = (0, 0, halo, end[2], halo, end[1], halo, end[0])
-    dwi, start = functional.pad(scan.dwi, padding), functional.pad(scan.start, padding)
+    rows = functional.pad(scan.row, (halo, end[2], halo, end[1], halo, end[0]))
     for corner in product(*(range(0, length, tile) for length in shape)):
         core = _occupied(scan.mask, corner, tile, cell)
         if core is None:
             continue
-        window = tuple(slice(part.start, part.stop + 2 * halo) for part in core)
-        tile_dwi, tile_start = dwi[window].unsqueeze(0), start[window].unsqueeze(0)
-        coefficients = network(tile_dwi, tile_start, compute_dtype)[0].cpu()
-        target = tuple(
-            slice(part.start, min(part.stop, length))
-            for part, length in zip(core, shape, strict=True)
-        )
-        result[target] = coefficients[
-            tuple(slice(halo, halo + part.stop - part.start) for part in target)
-        ]
-    return result * scan.mask.cpu().unsqueeze(-1)
+        window = rows[tuple(slice(part.start, part.stop + 2 * halo) for part in core)]
+        patch = scan.patch(window.unsqueeze(0), view)
+        coefficients = network(patch.physics, patch.dwi, patch.start, compute_dtype)[0]
+        inside = (slice(halo, -halo or None),) * 3
+        row = window[inside]
+        result[row[row > 0].cpu()] = coefficients[inside][row > 0].cpu()
+    return result[1:]
 
 
 def _occupied(

@@ -28,6 +28,9 @@ class Preset:
         Training steps.
     learning_rate
         Peak of the one-cycle schedule.
+    hidden_parts
+        In how many parts the directions are dealt, one of which is hidden from the network at a
+        time and predicted by it; 0 to show all and to predict what was seen.
     tile, halo
         Edge of a prediction tile's core and the margin around it, in voxels, multiples of
         2^(n_level - 1).
@@ -43,6 +46,7 @@ class Preset:
     batch: int
     steps: int
     learning_rate: float
+    hidden_parts: int
     tile: int
     halo: int
     loss_n_side: int
@@ -63,6 +67,7 @@ PRESETS = {
         batch=2,
         steps=1000,
         learning_rate=1e-3,
+        hidden_parts=0,
         tile=24,
         halo=4,
         loss_n_side=8,
@@ -76,6 +81,7 @@ PRESETS = {
         batch=8,
         steps=6000,
         learning_rate=2e-3,
+        hidden_parts=0,
         tile=24,
         halo=4,
         loss_n_side=16,
@@ -89,6 +95,7 @@ PRESETS = {
         batch=16,
         steps=45000,
         learning_rate=1.7e-3,
+        hidden_parts=0,
         tile=24,
         halo=8,
         loss_n_side=16,

@@ -1,18 +1,19 @@
 """Unsupervised training of the network on the scan that it will deconvolve."""
 
 import logging
-import time
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from shd_bids.errors import TrainingError
 
 from .checkpoint import load_checkpoint, save_checkpoint
+from .history import Clock, History
 from .losses import LossWeights, ShdLoss
 from .network import ShdNetwork
 from .patches import MaskedScan, PatchSampler
@@ -27,29 +28,6 @@ _DIVERGED = 3.0  # times the loss that the same patches had before training
 _N_RETURN = 10
 _N_RECORD = 100
 _N_CALIBRATION = 16
-_SECONDS_BETWEEN_CHECKPOINTS = 60.0
-_SECONDS_BETWEEN_LINES = 10.0
-
-
-@dataclass
-class History:
-    """The course of a training: one entry per record, each the mean since the last.
-
-    ``loss`` holds the terms, their weighted sum ``total``, and ``start``: what that sum is in the
-    same patches before any training.
-    """
-
-    step: list[int] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    loss: dict[str, list[float]] = field(default_factory=dict)
-    n_voxel: int = 0
-
-    def add(self, step: int, seconds: float, terms: dict[str, float]) -> None:
-        """Append a record."""
-        self.step.append(step)
-        self.seconds.append(seconds)
-        for name, value in terms.items():
-            self.loss.setdefault(name, []).append(value)
 
 
 @torch.no_grad()
@@ -63,8 +41,8 @@ def calibrate(
         norm.momentum = None  # a cumulative mean
     network.train()
     for _ in range(_N_CALIBRATION):
-        dwi, start, _ = sampler.draw(n_patch)
-        network(dwi, start, compute_dtype)
+        patch = sampler.draw(n_patch)
+        network(patch.physics, patch.dwi, patch.start, compute_dtype)
 
 
 @dataclass
@@ -97,7 +75,7 @@ class _Training:
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
         self.generator.set_state(state["generator"].cpu())
-        self.history = History(**state["history"])
+        vars(self.history).update(state["history"])
         self.step = state["step"]
         self.n_return = state["n_return"]
 
@@ -119,7 +97,7 @@ class _Training:
 
 def train(
     network: ShdNetwork,
-    scan: MaskedScan,
+    scans: Sequence[MaskedScan],
     preset: Preset,
     *,
     weights: LossWeights,
@@ -127,7 +105,7 @@ def train(
     compute_dtype: torch.dtype = torch.float32,
     checkpoint_file: Path | None = None,
 ) -> History:
-    """Fit the network to one scan, without any ground truth.
+    """Fit the network to scans, without any ground truth.
 
     Every masked voxel of a patch contributes to the loss. AdamW with a one-cycle learning rate;
     the course is logged and, about once a minute, everything needed to go on is saved. Where the
@@ -138,7 +116,7 @@ def train(
     ----------
     network
         On the device where it shall be trained; changed in place.
-    scan
+    scans
         On the same device.
     preset
         Schedule.
@@ -161,8 +139,8 @@ def train(
     TrainingError
         If the loss explodes or is no number, however small the learning rate.
     """
-    criterion = ShdLoss(network.lmax, preset.loss_n_side, weights).to(scan.dwi.device)
-    sampler = PatchSampler(scan, preset.patch, generator)
+    criterion = ShdLoss(network.lmax, preset.loss_n_side, weights).to(scans[0].dwi.device)
+    sampler = PatchSampler(scans, preset.patch, generator)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=preset.learning_rate, weight_decay=_WEIGHT_DECAY
     )
@@ -179,27 +157,31 @@ def train(
     # The normalisation stays as calibrated: batch statistics vary from patch to patch, and a
     # network that has learnt with them deconvolves badly with their mean.
     network.eval()
-    clock = _Clock(training, preset.steps)
+    clock = Clock(training.history, preset.steps)
     record_every = max(preset.steps // _N_RECORD, 1)
-    total: dict[str, torch.Tensor] = {}
+    total: dict[str, Tensor] = {}
+    n_total = torch.zeros((), device=scans[0].dwi.device)
     while training.step < preset.steps:
-        dwi, start, mask = sampler.draw(preset.batch)
-        terms = criterion(network, network(dwi, start, compute_dtype), dwi, mask)
+        patch = sampler.draw(preset.batch)
+        physics, dwi, start = patch.physics, patch.dwi, patch.start
+        terms = criterion(network(physics, dwi, start, compute_dtype), patch)
         optimiser.zero_grad(set_to_none=True)
-        terms["total"].backward()
+        # A patch counts by its voxels: the few of one at the rim are not worth those of another.
+        n_voxel = patch.mask.sum()
+        (terms["total"] * (n_voxel / patch.mask.numel())).backward()
         nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
         optimiser.step()
         schedule.step()
         training.step += 1
-        training.history.n_voxel += int(mask.sum())
+        training.history.n_voxel += int(n_voxel)
         with torch.no_grad():
-            initial = criterion(network, network.initial(dwi, start), dwi, mask)
+            initial = criterion(network.initial(physics, dwi, start), patch)
         for name, value in (terms | {"start": initial["total"]}).items():
-            total[name] = total.get(name, torch.zeros_like(value)) + value.detach()
+            total[name] = total.get(name, 0.0) + value.detach() * n_voxel
+        n_total = n_total + n_voxel
         if training.step % record_every == 0 or training.step == preset.steps:
-            since = training.step - (training.history.step[-1] if training.history.step else 0)
-            means = {name: value.item() / since for name, value in total.items()}
-            total.clear()
+            means = {name: (value / n_total).item() for name, value in total.items()}
+            total, n_total = {}, torch.zeros_like(n_total)
             diverged = not means["total"] <= _DIVERGED * means["start"]
             if diverged and training.n_return < _N_RETURN:
                 LOGGER.warning(
@@ -225,41 +207,3 @@ def train(
             if checkpoint_file is not None and clock.checkpoint_is_due(training.step):
                 save_checkpoint(training.state(), checkpoint_file)
     return training.history
-
-
-class _Clock:
-    """Tells how long a training has run, over all its interruptions, and when to speak."""
-
-    def __init__(self, training: _Training, n_step: int) -> None:
-        self.training = training
-        self.n_step = n_step
-        history = training.history
-        self.before = history.seconds[-1] if history.seconds else 0.0
-        self.step_before = history.step[-1] if history.step else 0
-        self.start = self.spoken = self.saved = time.monotonic()
-
-    def seconds(self) -> float:
-        return self.before + time.monotonic() - self.start
-
-    def log(self, step: int, means: dict[str, float]) -> None:
-        now = time.monotonic()
-        if now - self.spoken < _SECONDS_BETWEEN_LINES and step < self.n_step:
-            return
-        self.spoken = now
-        elapsed = self.seconds()
-        left = (now - self.start) / (step - self.step_before) * (self.n_step - step)
-        terms = ", ".join(f"{name} {value:.3g}" for name, value in means.items())
-        LOGGER.info(
-            "Step %d of %d: %s; %.0f voxels/s; %.0f s left.",
-            step,
-            self.n_step,
-            terms,
-            self.training.history.n_voxel / max(elapsed, 1e-9),
-            left,
-        )
-
-    def checkpoint_is_due(self, step: int) -> bool:
-        due = time.monotonic() - self.saved >= _SECONDS_BETWEEN_CHECKPOINTS or step == self.n_step
-        if due:
-            self.saved = time.monotonic()
-        return due

@@ -8,7 +8,8 @@ from scipy.spatial.transform import Rotation
 
 from shd_bids.deconvolution.forward import SignalModel, build_signal_model
 from shd_bids.deconvolution.network import NetworkSettings, ShdNetwork
-from shd_bids.deconvolution.patches import MaskedScan, crop_to_mask
+from shd_bids.deconvolution.patches import MaskedScan, Patch, crop_to_mask
+from shd_bids.deconvolution.physics import Physics
 from shd_bids.deconvolution.presets import PRESETS
 from shd_bids.dwi.gradients import GradientTable
 from shd_bids.dwi.shells import cluster_shells
@@ -25,7 +26,7 @@ TINY = replace(
     filters=2,
     n_order=3,
     patch=4,
-    batch=1,
+    batch=4,
     steps=6,
     tile=6,
     halo=2,
@@ -95,18 +96,33 @@ def tiny_network(model: SignalModel, *, seed: int = 0, trained: bool = False) ->
         n_shell=model.n_shell,
         tissues=model.tissues,
     )
-    network = ShdNetwork(settings, model, generator)
+    network = ShdNetwork(settings, model.lmax, generator)
     if trained:
         for layer in (network.unet.head, network.direct):
             torch.nn.init.normal_(layer.spherical_weight, std=0.1, generator=generator)
     return network.eval()
 
 
+def tiny_physics(model: SignalModel, seen: np.ndarray | None = None) -> Physics:
+    """Give the physics as the tiny network meets it."""
+    return Physics(model, TINY.n_side, seen)
+
+
 def tiny_scan(
-    model: SignalModel, network: ShdNetwork, shape: tuple[int, int, int] = (6, 6, 6)
+    model: SignalModel, shape: tuple[int, int, int] = (6, 6, 6), *hidden: Physics
 ) -> MaskedScan:
     """Cut the tiny scan to a mask that leaves out a corner."""
     mask = np.ones(shape, dtype=bool)
     mask[:2, :2, :2] = False
     dwi = tiny_signal(model, shape)
-    return crop_to_mask(dwi, mask, model.scale, torch.device("cpu"), network.start)
+    return crop_to_mask(dwi, mask, model.scale, [tiny_physics(model), *hidden])
+
+
+def whole(scan: MaskedScan) -> Patch:
+    """Give all of a scan as one patch."""
+    return scan.patch(scan.row.unsqueeze(0), scan.views[0])
+
+
+def apply(network: ShdNetwork, patch: Patch, *options: torch.dtype) -> torch.Tensor:
+    """Apply a network to a patch."""
+    return network(patch.physics, patch.dwi, patch.start, *options)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from deconvolution.scans import gradient_table, responses, signal_model
 
-from shd_bids.deconvolution.forward import build_signal_model, shell_interpolation
+from shd_bids.deconvolution.forward import SignalModel, build_signal_model, shell_interpolation
 from shd_bids.deconvolution.solution import UNIT_COEFFICIENT
 from shd_bids.dwi.shells import cluster_shells
 from shd_bids.errors import ResponseError
@@ -24,6 +24,10 @@ def test_a_single_fibre_gives_the_response_turned_to_it(direction: list[float]) 
     table = gradient_table(BVALS)
     expected = fibre_signal(table.bvals, table.bvecs_ras @ fibre, MEAN_INTRA_FRACTION)
     np.testing.assert_allclose(signal, expected, atol=2e-3)  # degrees above 10 are cut off
+
+
+def _all(model: SignalModel) -> np.ndarray:
+    return np.ones(len(model.kernel), dtype=bool)
 
 
 def test_degrees_that_the_response_lacks_give_no_signal() -> None:
@@ -58,7 +62,7 @@ def test_a_response_of_other_shells_is_refused_with_both_counts() -> None:
 
 def test_b0_volumes_are_averaged_onto_every_vertex() -> None:
     model = signal_model()
-    matrix = shell_interpolation(model, hemisphere(2).vertices, 4)
+    matrix = shell_interpolation(model, hemisphere(2).vertices, 4, _all(model))
     dwi = np.r_[3.0, 5.0, np.zeros(20)]
     np.testing.assert_allclose(matrix[:, 0] @ dwi, 4.0)
     assert not matrix[:, 1, :2].any()
@@ -68,7 +72,7 @@ def test_b0_volumes_are_averaged_onto_every_vertex() -> None:
 def test_interpolation_keeps_a_constant_and_nearly_keeps_a_smooth_function() -> None:
     model = signal_model()
     vertices = hemisphere(2).vertices
-    matrix = shell_interpolation(model, vertices, 4)[:, 1]
+    matrix = shell_interpolation(model, vertices, 4, _all(model))[:, 1]
     np.testing.assert_allclose(matrix[:, 2:].sum(axis=1), 1.0, atol=1e-9)
 
     def smooth(directions: np.ndarray) -> np.ndarray:

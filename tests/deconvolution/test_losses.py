@@ -1,9 +1,11 @@
 """The loss: the authors' terms, and what each of them is blind to."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from deconvolution.scans import signal_model, tiny_network, tiny_scan
+from deconvolution.scans import apply, signal_model, tiny_network, tiny_physics, tiny_scan, whole
 from sphere.reference import load_reference
 from torch import Tensor
 
@@ -97,15 +99,26 @@ def test_weights_are_those_of_the_paper(
 
 def test_the_total_is_the_weighted_sum_and_ignores_voxels_outside_the_mask() -> None:
     model = signal_model()
-    network = tiny_network(model)
-    scan = tiny_scan(model, network, (4, 3, 3))
+    patch = whole(tiny_scan(model, (4, 3, 3)))
     weights = LossWeights()
     criterion = ShdLoss(model.lmax, 2, weights)
-    dwi, mask = scan.dwi.unsqueeze(0), scan.mask.unsqueeze(0)
-    coefficients = network(dwi, scan.start.unsqueeze(0))
-    terms = criterion(network, coefficients, dwi, mask)
+    coefficients = apply(tiny_network(model), patch)
+    terms = criterion(coefficients, patch)
     expected = sum(getattr(weights, name) * terms[name] for name in terms if name != "total")
     torch.testing.assert_close(terms["total"], expected)
-    disturbed = torch.where(mask.unsqueeze(-1), dwi, dwi + 1.0)
-    again = criterion(network, coefficients, disturbed, mask)
+    disturbed = torch.where(patch.mask.unsqueeze(-1), patch.dwi, patch.dwi + 1.0)
+    again = criterion(coefficients, replace(patch, dwi=disturbed))
     torch.testing.assert_close(again, terms)
+
+
+def test_the_reconstruction_is_judged_by_what_was_not_seen() -> None:
+    model = signal_model()
+    hidden = 5
+    seen = np.arange(len(model.kernel)) != hidden
+    scan = tiny_scan(model, (4, 3, 3), tiny_physics(model, seen))
+    patch = scan.patch(scan.row.unsqueeze(0), scan.views[1])
+    coefficients = apply(tiny_network(model), patch)
+    terms = ShdLoss(model.lmax, 2, LossWeights())(coefficients, patch)
+    residual = patch.physics.predict_signal(coefficients) - patch.dwi
+    expected = residual[..., hidden][patch.mask].square().mean()
+    torch.testing.assert_close(terms["reconstruction"], expected)

@@ -1,8 +1,10 @@
 """The whole network: it starts at the start, keeps b=0, and turns with the grid."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from deconvolution.scans import signal_model, tiny_network, tiny_scan
+from deconvolution.scans import apply, signal_model, tiny_network, tiny_scan, whole
 
 from shd_bids.deconvolution.forward import SignalModel
 from shd_bids.deconvolution.network import _SMALLEST_START, NetworkSettings
@@ -17,59 +19,52 @@ def model() -> SignalModel:
 
 
 def test_a_fresh_network_gives_the_start_times_one_number_a_voxel(model: SignalModel) -> None:
-    network = tiny_network(model)
-    scan = tiny_scan(model, network, (4, 3, 3))
+    network, patch = tiny_network(model), whole(tiny_scan(model, (4, 3, 3)))
     with torch.no_grad():
-        initial = network.initial(scan.dwi.unsqueeze(0), scan.start.unsqueeze(0))[0]
-        output = network(scan.dwi.unsqueeze(0), scan.start.unsqueeze(0))[0]
-    torch.testing.assert_close(output[scan.mask], initial[scan.mask])
-    start = scan.start.clamp(min=_SMALLEST_START)
+        initial = network.initial(patch.physics, patch.dwi, patch.start)
+        output = apply(network, patch)
+    torch.testing.assert_close(output[patch.mask], initial[patch.mask])
+    start = patch.start.clamp(min=_SMALLEST_START)
     fodf_sh = start[..., :N_VERTEX] @ network.to_sh.T
     expected = torch.cat([fodf_sh, start[..., N_VERTEX:]], dim=-1)
-    factor = (output[..., :1] / expected[..., :1])[scan.mask]
-    torch.testing.assert_close(output[scan.mask], factor * expected[scan.mask])
+    factor = (output[..., :1] / expected[..., :1])[patch.mask]
+    torch.testing.assert_close(output[patch.mask], factor * expected[patch.mask])
     assert (factor - 1.0).abs().max() < 0.2  # the floor adds a little everywhere
 
 
 def test_the_predicted_b0_is_the_measured_one(model: SignalModel) -> None:
-    network = tiny_network(model, trained=True)
-    scan = tiny_scan(model, network, (4, 3, 3))
+    network, patch = tiny_network(model, trained=True), whole(tiny_scan(model, (4, 3, 3)))
     with torch.no_grad():
-        output = network(scan.dwi.unsqueeze(0), scan.start.unsqueeze(0))[0]
-    predicted = network.predict_signal(output)[..., :2].mean(dim=-1)
-    measured = scan.dwi[..., :2].mean(dim=-1)
-    torch.testing.assert_close(predicted[scan.mask], measured[scan.mask], rtol=1e-4, atol=1e-5)
+        output = apply(network, patch)
+    predicted = patch.physics.predict_signal(output)[..., :2].mean(dim=-1)
+    measured = patch.dwi[..., :2].mean(dim=-1)
+    torch.testing.assert_close(predicted[patch.mask], measured[patch.mask], rtol=1e-4, atol=1e-5)
 
 
 def test_isotropic_tissues_are_never_negative(model: SignalModel) -> None:
-    network = tiny_network(model, trained=True)
-    scan = tiny_scan(model, network, (4, 3, 3))
+    network, patch = tiny_network(model, trained=True), whole(tiny_scan(model, (4, 3, 3)))
     with torch.no_grad():
-        output = network(scan.dwi.unsqueeze(0), scan.start.unsqueeze(0))[0]
-    assert output[scan.mask][:, model.n_coef :].min() > 0.0
+        output = apply(network, patch)
+    assert output[patch.mask][:, model.n_coef :].min() > 0.0
 
 
 def test_moving_the_voxels_moves_the_fodf(model: SignalModel) -> None:
-    network = tiny_network(model, trained=True)
-    scan = tiny_scan(model, network, (4, 4, 4))
-    n_volume = scan.dwi.shape[-1]
-    signal = torch.cat([scan.dwi, scan.start], dim=-1)[None, None]
+    network, patch = tiny_network(model, trained=True), whole(tiny_scan(model, (4, 4, 4)))
+    n_volume = patch.dwi.shape[-1]
+    signal = torch.cat([patch.dwi, patch.start], dim=-1).unsqueeze(0)
 
     def run(signal: torch.Tensor) -> torch.Tensor:
-        return network(signal[0, ..., :n_volume], signal[0, ..., n_volume:]).unsqueeze(0)
+        moved = replace(patch, dwi=signal[0, ..., :n_volume], start=signal[0, ..., n_volume:])
+        return apply(network, moved).unsqueeze(0)
 
     assert grid_equivariance_error(run, signal) < 1e-5
-    still = run(signal)
-    fresh_network = tiny_network(model)
-    assert (still - fresh_network(scan.dwi[None], scan.start[None])).abs().max() > 1e-3
+    assert (run(signal) - apply(tiny_network(model), patch)).abs().max() > 1e-3
 
 
 def test_bfloat16_changes_little(model: SignalModel) -> None:
-    network = tiny_network(model, trained=True)
-    scan = tiny_scan(model, network, (3, 3, 3))
-    inputs = scan.dwi.unsqueeze(0), scan.start.unsqueeze(0)
+    network, patch = tiny_network(model, trained=True), whole(tiny_scan(model, (3, 3, 3)))
     with torch.no_grad():
-        exact, rough = network(*inputs), network(*inputs, torch.bfloat16)
+        exact, rough = apply(network, patch), apply(network, patch, torch.bfloat16)
     assert rough.dtype == torch.float32
     assert (rough - exact).norm() < 0.02 * exact.norm()
 

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from deconvolution.scans import TINY, signal_model, tiny_network, tiny_scan
+from deconvolution.scans import TINY, apply, signal_model, tiny_network, tiny_scan, whole
 
-from shd_bids.deconvolution import train as train_module
+from shd_bids.deconvolution import history as history_module
+from shd_bids.deconvolution.history import History
 from shd_bids.deconvolution.losses import LossWeights, ShdLoss
 from shd_bids.deconvolution.network import ShdNetwork
-from shd_bids.deconvolution.patches import MaskedScan, PatchSampler
-from shd_bids.deconvolution.train import History, train
+from shd_bids.deconvolution.patches import MaskedScan, Patch, PatchSampler
+from shd_bids.deconvolution.train import train
 from shd_bids.errors import TrainingError
 
 MODEL = signal_model()
-SCAN = tiny_scan(MODEL, tiny_network(MODEL))
+SCAN = tiny_scan(MODEL)
 WEIGHTS = LossWeights()
 
 
@@ -30,7 +31,7 @@ def _train(
     network = tiny_network(MODEL)
     history = train(
         network,
-        scan,
+        [scan],
         replace(TINY, **schedule),
         weights=WEIGHTS,
         generator=torch.Generator().manual_seed(seed),
@@ -40,10 +41,9 @@ def _train(
 
 
 def _loss_of_the_scan(network: ShdNetwork) -> float:
-    dwi, mask = SCAN.dwi.unsqueeze(0), SCAN.mask.unsqueeze(0)
+    patch = whole(SCAN)
     with torch.no_grad():
-        coefficients = network(dwi, SCAN.start.unsqueeze(0))
-        terms = ShdLoss(MODEL.lmax, TINY.loss_n_side, WEIGHTS)(network, coefficients, dwi, mask)
+        terms = ShdLoss(MODEL.lmax, TINY.loss_n_side, WEIGHTS)(apply(network, patch), patch)
     return terms["total"].item()
 
 
@@ -71,7 +71,7 @@ def test_the_loss_falls() -> None:
 def test_a_loss_that_explodes_is_undone_with_a_smaller_learning_rate(monkeypatch, caplog) -> None:
     network, calls, draw = tiny_network(MODEL), count(), PatchSampler.draw
 
-    def draw_and_break_once(sampler: PatchSampler, n_patch: int) -> tuple[torch.Tensor, ...]:
+    def draw_and_break_once(sampler: PatchSampler, n_patch: int) -> Patch:
         if next(calls) == 30:
             for weight in network.parameters():
                 weight.data += 1.0
@@ -80,7 +80,7 @@ def test_a_loss_that_explodes_is_undone_with_a_smaller_learning_rate(monkeypatch
     monkeypatch.setattr(PatchSampler, "draw", draw_and_break_once)
     history = train(
         network,
-        SCAN,
+        [SCAN],
         replace(TINY, steps=40),
         weights=WEIGHTS,
         generator=torch.Generator().manual_seed(0),
@@ -115,7 +115,7 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
 ) -> None:
     expected, expected_history = _train()
     checkpoint_file = tmp_path / "training.safetensors"
-    monkeypatch.setattr(train_module, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(history_module, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     forward, calls = ShdLoss.forward, []
 
     def interrupted(*arguments: object) -> dict[str, torch.Tensor]:
@@ -146,10 +146,10 @@ def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
 def test_a_voxel_does_not_depend_on_its_batch_after_training() -> None:
     network, _ = _train()
     assert not network.training
-    dwi = torch.stack([SCAN.dwi, 3.0 * SCAN.dwi.flip(0)])
-    start = torch.stack([SCAN.start, SCAN.start.flip(0)])
+    alone = whole(SCAN)
+    both = SCAN.patch(torch.stack([SCAN.row, SCAN.row.flip(0)]), SCAN.views[0])
     with torch.no_grad():
-        torch.testing.assert_close(network(dwi, start)[:1], network(dwi[:1], start[:1]))
+        torch.testing.assert_close(apply(network, both)[:1], apply(network, alone))
 
 
 def test_normalisation_stays_as_it_was_calibrated() -> None:

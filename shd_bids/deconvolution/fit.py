@@ -1,0 +1,184 @@
+"""SHD and SHD-TV of one scan: train a network on it, or take one, and deconvolve every voxel."""
+
+import logging
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from shd_bids.dwi.gradients import GradientTable
+from shd_bids.dwi.shells import Shells
+from shd_bids.response.io import Response
+
+from .checkpoint import load_weights
+from .device import choose_device, choose_precision, describe_device
+from .forward import build_signal_model
+from .history import History
+from .losses import LossWeights
+from .network import NetworkSettings, ShdNetwork
+from .patches import crop_to_mask
+from .physics import Physics, hide_directions
+from .predict import predict
+from .presets import Preset
+from .solution import FodfSolution
+from .train import train
+from .voxelwise import make_solution
+
+LOGGER = logging.getLogger(__name__)
+
+#: What each model of this network is called in file names.
+SHD_LABELS = {"shd-tv": "shdtv", "shd": "shd"}
+
+
+@dataclass(frozen=True)
+class ShdFit:
+    """A deconvolved scan, and how it came about.
+
+    Attributes
+    ----------
+    solution
+        Fibre orientations and tissues.
+    network
+        With the weights that made it.
+    history
+        Of the training; empty if the weights were given.
+    weights
+        Of the terms of the loss.
+    details
+        Settings and times, for the summary.
+    """
+
+    solution: FodfSolution
+    network: ShdNetwork
+    history: History
+    weights: LossWeights
+    details: dict[str, Any]
+
+
+def fit_shd(
+    dwi: Float[np.ndarray, "x y z volume"],
+    gradients: GradientTable,
+    shells: Shells,
+    mask: Bool[np.ndarray, "x y z"],
+    responses: dict[str, Response],
+    *,
+    model: str = "shd-tv",
+    preset: Preset,
+    lmax: int = 8,
+    tv_weight: float | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    random_seed: int = 0,
+    n_threads: int = 1,
+    weights_file: Path | None = None,
+    checkpoint_file: Path | None = None,
+) -> ShdFit:
+    """Deconvolve all shells with a network.
+
+    Parameters
+    ----------
+    dwi
+        Diffusion data, scanner units.
+    gradients
+        One row per volume, world axes.
+    shells
+        Shell of each volume.
+    mask
+        Voxels to fit.
+    responses
+        ``WM`` and any of ``GM`` and ``CSF``.
+    model
+        ``shd-tv`` or ``shd``.
+    preset
+        Size and schedule of the network.
+    lmax
+        Degree of the fODF, even; lowered, with a warning, to what the network's vertices carry.
+    tv_weight
+        Of the total variation, instead of the model's own.
+    device, precision
+        As ``choose_device`` and ``choose_precision`` take them.
+    random_seed
+        Of the weights and the patches.
+    n_threads
+        On the CPU.
+    weights_file
+        Weights to use without training.
+    checkpoint_file
+        Where to save the training and to resume it from.
+    """
+    torch.set_num_threads(n_threads)
+    place = choose_device(device)
+    compute_dtype = choose_precision(precision, place)
+    LOGGER.info("Computing on %s in %s.", describe_device(place), compute_dtype)
+    lmax = _limit_degree(lmax, preset)
+    signal_model = build_signal_model(gradients, shells, responses, lmax)
+    generator = torch.Generator().manual_seed(random_seed)
+    settings = NetworkSettings(
+        n_side=preset.n_side,
+        n_level=preset.n_level,
+        filters=preset.filters,
+        n_order=preset.n_order,
+        n_shell=signal_model.n_shell,
+        tissues=signal_model.tissues,
+    )
+    network = ShdNetwork(settings, lmax, generator).to(place)
+    n_part = preset.hidden_parts if weights_file is None else 0
+    parts = [None, *hide_directions(signal_model.shell_index, n_part, generator)]
+    views = [Physics(signal_model, preset.n_side, seen).to(place) for seen in parts]
+    scan = crop_to_mask(dwi, mask, signal_model.scale, views)
+    weights = LossWeights.for_model(model, tv_weight)
+    history = History()
+    if weights_file is not None:
+        load_weights(network, weights_file)
+        LOGGER.info("Took the weights of %s; there is no training.", weights_file)
+    else:
+        history = train(
+            network,
+            [scan],
+            preset,
+            weights=weights,
+            generator=generator,
+            compute_dtype=compute_dtype,
+            checkpoint_file=checkpoint_file,
+        )
+    start = time.monotonic()
+    coefficients = predict(network, scan, preset, compute_dtype=compute_dtype)
+    seconds = time.monotonic() - start
+    residual = coefficients @ views[0].kernel.cpu().T - scan.dwi[1:].cpu()
+    rmse = residual.square().mean(dim=-1).sqrt()
+    details = {
+        "lmax": lmax,
+        "tissues": list(signal_model.tissues),
+        "device": describe_device(place),
+        "precision": str(compute_dtype).removeprefix("torch."),
+        "random_seed": random_seed,
+        "network": asdict(preset),
+        "n_parameter": sum(weight.numel() for weight in network.parameters()),
+        "loss_weights": asdict(weights),
+        "weights_file": str(weights_file) if weights_file else None,
+        "training_seconds": history.seconds[-1] if history.seconds else 0.0,
+        "prediction_seconds": seconds,
+        "prediction_voxels_per_s": len(coefficients) / seconds,
+        "response_b0": signal_model.scale,
+    }
+    label, isotropic = SHD_LABELS[model], signal_model.tissues[1:]
+    solution = make_solution(label, mask, coefficients.numpy(), rmse.numpy(), isotropic)
+    return ShdFit(solution, network, history, weights, details)
+
+
+def _limit_degree(lmax: int, preset: Preset) -> int:
+    """Limit the degree to what the vertices of the network can carry."""
+    largest = preset.largest_degree
+    if lmax > largest:
+        LOGGER.warning(
+            "--lmax %d is more than a sphere with n_side %d carries; using %d. "
+            "A larger --shd-preset carries more.",
+            lmax,
+            preset.n_side,
+            largest,
+        )
+    return min(lmax, largest)

@@ -1,0 +1,119 @@
+"""The fixed maps between a scan and a network: what enters, where it starts, what it predicts."""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from shd_bids.sphere.healpix import hemisphere
+
+from .forward import SignalModel, shell_interpolation
+from .start import non_negative_start, vertex_dictionary
+
+#: b=0 below this fraction of the white matter's b=0 is taken as no signal.
+_SMALLEST_B0 = 1e-3
+#: Bounds of the factor that brings the predicted b=0 to the measured one.
+_SCALE_LIMITS = (0.1, 10.0)
+
+
+class Physics(nn.Module):
+    """One acquisition as a network with ``n_side`` meets it; nothing here is learnt.
+
+    Parameters
+    ----------
+    model
+        Physics of all volumes.
+    n_side
+        HEALPix resolution of the network.
+    seen
+        Volumes that enter the network; by default all. Those left out are predicted all the same,
+        so that a network can be judged by what it has not seen.
+    """
+
+    input_map: Tensor
+    dictionary: Tensor
+    kernel: Tensor
+    b0_mean: Tensor
+    hidden: Tensor
+
+    def __init__(
+        self, model: SignalModel, n_side: int, seen: Bool[np.ndarray, " volume"] | None = None
+    ) -> None:
+        super().__init__()
+        self.n_coef = model.n_coef
+        seen = np.ones(len(model.kernel), dtype=bool) if seen is None else seen
+        vertices = hemisphere(n_side).vertices
+        is_b0 = (model.shell_index == 0) & seen
+        maps = {
+            "input_map": shell_interpolation(model, vertices, model.lmax, seen),
+            # Rows of zeros neither fit nor are fitted.
+            "dictionary": vertex_dictionary(model, vertices) * seen[:, None],
+            "kernel": model.kernel,
+            "b0_mean": is_b0 / is_b0.sum(),
+        }
+        for name, value in maps.items():
+            self.register_buffer(name, torch.as_tensor(value).float(), persistent=False)
+        hidden = torch.as_tensor(np.flatnonzero(~seen))
+        self.register_buffer("hidden", hidden, persistent=False)
+
+    @property
+    def hides(self) -> bool:
+        """Whether there are volumes that do not enter the network."""
+        return len(self.hidden) > 0
+
+    def start(self, dwi: Float[Tensor, "voxel volume"]) -> Float[Tensor, "voxel start"]:
+        """Deconvolve each voxel alone: vertex amplitudes, then isotropic coefficients."""
+        return non_negative_start(dwi, self.dictionary, len(self.input_map))
+
+    def interpolate(
+        self, dwi: Float[Tensor, "batch x y z volume"]
+    ) -> Float[Tensor, "vertex batch x y z shell"]:
+        """Interpolate each shell to the vertices."""
+        return torch.einsum("bxyzg,vsg->vbxyzs", dwi, self.input_map)
+
+    def predict_signal(
+        self, coefficients: Float[Tensor, "... unknown"]
+    ) -> Float[Tensor, "... volume"]:
+        """Predict the signal over b=0 of tissue coefficients."""
+        return coefficients @ self.kernel.T
+
+    def match_b0(
+        self,
+        coefficients: Float[Tensor, "batch x y z unknown"],
+        dwi: Float[Tensor, "batch x y z volume"],
+    ) -> Float[Tensor, "batch x y z unknown"]:
+        """Scale all tissues of a voxel together so that the predicted b=0 is the measured one."""
+        measured = dwi @ self.b0_mean
+        predicted = coefficients @ (self.b0_mean @ self.kernel)
+        scale = measured / predicted.clamp(min=_SMALLEST_B0)
+        scale = scale.clamp(*_SCALE_LIMITS)
+        scale = torch.where(measured > _SMALLEST_B0, scale, torch.ones_like(scale))
+        return coefficients * scale.unsqueeze(-1)
+
+
+def hide_directions(
+    shell_index: Int[np.ndarray, " volume"], n_part: int, generator: torch.Generator
+) -> list[Bool[np.ndarray, " volume"]]:
+    """Deal the directions of each shell out in parts, and hide one part at a time.
+
+    Parameters
+    ----------
+    shell_index
+        The shell of each volume; b=0, shell 0, is never hidden.
+    n_part
+        Number of parts; 0 gives none.
+    generator
+        Deals.
+
+    Returns
+    -------
+    seen
+        For each part, the volumes that are not in it.
+    """
+    part = np.full(len(shell_index), -1)
+    if n_part:
+        for shell in range(1, int(shell_index.max()) + 1):
+            volumes = np.flatnonzero(shell_index == shell)
+            dealt = torch.randperm(len(volumes), generator=generator).numpy()
+            part[volumes[dealt]] = np.arange(len(volumes)) % n_part
+    return [part != number for number in range(n_part)]

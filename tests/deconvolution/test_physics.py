@@ -1,0 +1,51 @@
+"""The acquisition as a network meets it: all of its volumes, or some."""
+
+import numpy as np
+import torch
+from deconvolution.scans import TINY, signal_model, tiny_physics, tiny_signal
+
+from shd_bids.deconvolution.physics import hide_directions
+
+MODEL = signal_model()
+SHELLS = np.array([0, 1, 1, 1, 1, 1, 0, 2, 2, 2])
+
+
+def test_every_direction_is_hidden_once_and_b0_never() -> None:
+    seen = np.stack(hide_directions(SHELLS, 3, torch.Generator().manual_seed(0)))
+    assert seen.shape == (3, len(SHELLS))
+    np.testing.assert_array_equal((~seen).sum(axis=0), SHELLS > 0)
+
+
+def test_every_shell_is_dealt_out_evenly() -> None:
+    seen = np.stack(hide_directions(SHELLS, 3, torch.Generator().manual_seed(0)))
+    for shell in (1, 2):
+        hidden = (~seen[:, shell == SHELLS]).sum(axis=1)
+        assert hidden.max() - hidden.min() <= 1
+
+
+def test_no_parts_hide_nothing() -> None:
+    assert hide_directions(SHELLS, 0, torch.Generator()) == []
+    assert not tiny_physics(MODEL).hides
+
+
+def test_what_is_hidden_does_not_enter() -> None:
+    seen = np.arange(len(MODEL.kernel)) % 4 != 3
+    physics = tiny_physics(MODEL, seen)
+    signal = torch.as_tensor(tiny_signal(MODEL, (3, 2, 2)) / MODEL.scale)
+    disturbed = signal + 5.0 * ~torch.as_tensor(seen)
+    assert physics.hides
+    for measured in (physics.interpolate, lambda dwi: physics.start(dwi.flatten(0, 3))):
+        torch.testing.assert_close(measured(disturbed[None]), measured(signal[None]))
+    coefficients = torch.rand(1, 3, 2, 2, MODEL.kernel.shape[1])
+    matched = physics.match_b0(coefficients, signal[None])
+    torch.testing.assert_close(physics.match_b0(coefficients, disturbed[None]), matched)
+
+
+def test_the_start_without_some_volumes_is_that_of_a_shorter_scan() -> None:
+    seen = np.arange(len(MODEL.kernel)) % 5 != 4
+    signal = torch.as_tensor(tiny_signal(MODEL, (3, 2, 2)) / MODEL.scale).flatten(0, 2)
+    full, part = tiny_physics(MODEL), tiny_physics(MODEL, seen)
+    full.dictionary = full.dictionary[torch.as_tensor(seen)]
+    expected = full.start(signal[:, torch.as_tensor(seen)])
+    torch.testing.assert_close(part.start(signal), expected, atol=1e-4, rtol=1e-3)
+    assert expected.shape[1] == 6 * TINY.n_side**2 + 1
