@@ -16,7 +16,6 @@ from deconvolution.fibres import (
 from dipy.data import default_sphere
 from scipy.spatial.transform import Rotation
 
-from shd_bids.deconvolution import rumba
 from shd_bids.deconvolution.rumba import fit_rumba
 from shd_bids.deconvolution.solution import UNIT_COEFFICIENT
 from shd_bids.dwi.gradients import GradientTable, read_fsl_gradients, write_fsl_gradients
@@ -163,20 +162,6 @@ def test_total_variation_makes_neighbours_alike(noisy_block: np.ndarray, scheme:
         ).fodf_sh
         steps[total_variation] = np.abs(np.diff(fodf_sh, axis=0)).mean()
     assert steps[True] < 0.7 * steps[False]
-
-
-def test_blocks_give_nearly_what_the_whole_gives(
-    noisy_block: np.ndarray, scheme: Scheme, monkeypatch: pytest.MonkeyPatch
-):
-    table, shells, responses = scheme
-    mask = _everywhere(noisy_block)
-    whole = fit_rumba(noisy_block, table, shells, mask, responses, total_variation=True)
-    monkeypatch.setattr(rumba, "_BLOCK", 3)
-    monkeypatch.setattr(rumba, "_HALO", 2)
-    blocks = fit_rumba(noisy_block, table, shells, mask, responses, total_variation=True)
-    difference = np.linalg.norm(blocks.fodf_sh - whole.fodf_sh)
-    assert difference < 0.05 * np.linalg.norm(whole.fodf_sh)
-    np.testing.assert_allclose(blocks.fodf_sh[..., 0], whole.fodf_sh[..., 0], rtol=0.02)
 
 
 @pytest.mark.parametrize("n_plane", [1, 3])

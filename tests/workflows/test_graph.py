@@ -174,16 +174,6 @@ def test_every_model_has_its_methods_its_name_and_its_sidecar(model, build):
     assert label in MODEL_DESCRIPTIONS
 
 
-def test_total_variation_asks_for_memory_in_every_process(build):
-    workflow = build(
-        deconv={"fod_models": ("rumba", "rumba-tv")}, resources={"nprocs": 4, "omp_nthreads": 4}
-    )
-    alone, together = (
-        workflow.get_node(f"dwi_ses_a_wf.{label}_wf.fit_fodf") for label in ("rumba", "rumbatv")
-    )
-    assert together.mem_gb >= alone.mem_gb + 4
-
-
 def test_the_default_model_for_comparison_follows_the_shells():
     assert choose_models((), n_shell=2) == ("shd-tv", "csd")
     assert choose_models((), n_shell=3) == ("shd-tv", "msmt-csd")
