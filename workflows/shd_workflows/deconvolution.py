@@ -12,7 +12,6 @@ from shd_bids.interfaces.tractography import ComputeMaps, FindPeaks
 
 _FITTED = ["fod_files", "fraction_files", "rmse_file", "weights_file", "history_file",
            "summary_file"]  # fmt: skip
-_TV_BLOCK_GB = 1.5
 _DESCRIPTIONS = {
     "shd-tv": "Fibre orientation distributions were estimated with SHD-TV, an unsupervised "
     "E(3) x SO(3) equivariant spatio-hemispherical network with total variation [@shdtv]. ",
@@ -90,8 +89,6 @@ def init_deconvolution_wf(
         name="inputnode",
     )
     outputnode = Node(IdentityInterface([*_FITTED, "peaks_file", "map_files"]), name="outputnode")
-    # Total variation works on blocks, one in each process.
-    blocks_gb = _TV_BLOCK_GB * n_threads if model == "rumba-tv" else 0.0
     fit_fodf = Node(
         FitFodf(
             model=model,
@@ -103,7 +100,7 @@ def init_deconvolution_wf(
         ),
         name="fit_fodf",
         n_procs=n_threads,
-        mem_gb=1.5 + 3 * size_gb + 3 * coefficients_gb + blocks_gb,
+        mem_gb=1.5 + 3 * size_gb + 3 * coefficients_gb,
     )
     if model in SHD_MODELS:
         on_gpu = deconv.device == "cuda"
