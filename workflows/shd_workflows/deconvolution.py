@@ -24,8 +24,8 @@ _DESCRIPTIONS = {
     "rumba": "Robust and unbiased model-based spherical deconvolution [@rumba] as implemented in "
     "DIPY [@dipy] was fitted to all shells with the same response functions. ",
     "rumba-tv": "Robust and unbiased model-based spherical deconvolution with total variation "
-    "between voxels [@rumba] as implemented in DIPY [@dipy] was fitted to all shells with the "
-    "same response functions. ",
+    "between voxels [@rumba], in the iteration that DIPY [@dipy] implements, was fitted to all "
+    "shells with the same response functions. ",
 }
 
 
