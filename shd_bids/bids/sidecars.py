@@ -30,6 +30,8 @@ __all__ = [
 MODEL_DESCRIPTIONS = {
     "shdtv": "Spherical deconvolution by an E(3) x SO(3) equivariant network with total variation",
     "shd": "Spherical deconvolution by an E(3) x SO(3) equivariant network",
+    "esd": "Spherical deconvolution, voxel by voxel, by an SO(3) equivariant network",
+    "rtesd": "Spherical deconvolution by an E(3) x SO(3) equivariant network on the full sphere",
     "csd": "Constrained spherical deconvolution",
     "msmtcsd": "Multi-shell multi-tissue constrained spherical deconvolution",
     "rumba": "Robust and unbiased model-based spherical deconvolution",
@@ -38,6 +40,8 @@ MODEL_DESCRIPTIONS = {
 _MODEL_URLS = {
     "shdtv": "https://arxiv.org/abs/2411.11819",
     "shd": "https://arxiv.org/abs/2411.11819",
+    "esd": "https://arxiv.org/abs/2102.09462",
+    "rtesd": "https://arxiv.org/abs/2304.06103",
     "csd": "https://doi.org/10.1016/j.neuroimage.2007.02.016",
     "msmtcsd": "https://doi.org/10.1016/j.neuroimage.2014.07.061",
     "rumba": "https://doi.org/10.1371/journal.pone.0138910",
@@ -133,7 +137,7 @@ def fodf_sidecar(
     Parameters
     ----------
     model
-        ``shdtv``, ``shd``, ``csd``, ``msmtcsd``, ``rumba`` or ``rumbatv``.
+        ``shdtv``, ``shd``, ``esd``, ``rtesd``, ``csd``, ``msmtcsd``, ``rumba`` or ``rumbatv``.
     tissue
         ``WM``, ``GM`` or ``CSF``.
     lmax
@@ -279,7 +283,7 @@ def model_sidecar(
     Parameters
     ----------
     model
-        ``shdtv`` or ``shd``.
+        ``shdtv``, ``shd``, ``esd`` or ``rtesd``.
     lmax
         Degree of the fibre orientation distribution.
     tissues

@@ -11,8 +11,8 @@ from .option import Option, check_options
 
 TISSUES = ("WM", "GM", "CSF")
 LEVELS = ("preproc", "response", "fod", "full")
-FOD_MODELS = ("shd-tv", "shd", "csd", "msmt-csd", "rumba", "rumba-tv")
-SHD_MODELS = ("shd-tv", "shd")
+FOD_MODELS = ("shd-tv", "shd", "esd", "rt-esd", "csd", "msmt-csd", "rumba", "rumba-tv")
+SHD_MODELS = ("shd-tv", "shd", "esd", "rt-esd")
 
 
 @dataclass(frozen=True)

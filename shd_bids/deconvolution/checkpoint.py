@@ -6,7 +6,7 @@ Both are safetensors files, which hold tensors and text and cannot run code.
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,6 +16,7 @@ from shd_bids import __version__
 from shd_bids.errors import WeightsError
 
 from .network import NetworkSettings, ShdNetwork
+from .unet import NetworkForm
 
 _TENSOR = "__tensor__"
 
@@ -139,6 +140,8 @@ def read_settings(file: Path) -> NetworkSettings:
             n_order=int(metadata["n_order"]),
             n_shell=int(metadata["n_shell"]),
             tissues=tuple(metadata["tissues"].split("+")),
+            spatial=metadata["spatial"] == "True",
+            form=cast(NetworkForm, metadata["form"]),
         )
     except (KeyError, ValueError) as error:
         raise WeightsError(f"{file} was not written by shd-bids: {error} is missing.") from error

@@ -1,8 +1,8 @@
-"""SHD and SHD-TV of one scan: train a network on it, or take one, and deconvolve every voxel."""
+"""Deconvolve a scan with SHD, SHD-TV or a predecessor: train a network on it, or take one."""
 
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ from .voxelwise import make_solution
 LOGGER = logging.getLogger(__name__)
 
 #: What each model of this network is called in file names.
-SHD_LABELS = {"shd-tv": "shdtv", "shd": "shd"}
+SHD_LABELS = {"shd-tv": "shdtv", "shd": "shd", "esd": "esd", "rt-esd": "rtesd"}
+#: What sets the network of a model apart from that of SHD (and SHD-TV).
+_VARIANTS: dict[str, dict[str, Any]] = {"esd": {"spatial": False}, "rt-esd": {"form": "sphere"}}
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def fit_shd(
     responses
         ``WM`` and any of ``GM`` and ``CSF``.
     model
-        ``shd-tv`` or ``shd``.
+        ``shd-tv``, ``shd``, ``esd`` (each voxel alone) or ``rt-esd`` (SHD on the full sphere).
     preset
         Size and schedule of the network.
     lmax
@@ -124,7 +126,10 @@ def fit_shd(
         n_order=preset.n_order,
         n_shell=signal_model.n_shell,
         tissues=signal_model.tissues,
+        **_VARIANTS.get(model, {}),
     )
+    if not settings.spatial:
+        preset = replace(preset, halo=0)
     network = ShdNetwork(settings, lmax, generator).to(place)
     n_part = preset.hidden_parts if weights_file is None else 0
     parts = [None, *hide_directions(signal_model.shell_index, n_part, generator)]

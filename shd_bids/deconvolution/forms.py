@@ -104,20 +104,21 @@ class TapConvolution(nn.Module):
         if self.n_order == 1:
             return signal
         if self.precomputed:
-            return self.operator @ signal
-        terms = [signal, self.operator @ signal]
-        for _ in range(2, self.n_order):
-            terms.append(2.0 * (self.operator @ terms[-1]) - terms[-2])
-        return torch.cat(terms)
+            return self.operator.to(signal.dtype) @ signal
+        if not self.operator.is_sparse:
+            return _recur(self.operator.to(signal.dtype), signal, self.n_order)
+        # Sparse products are faster in float32, and not every device has others.
+        with torch.autocast(signal.device.type, enabled=False):
+            return _recur(self.operator, signal.float(), self.n_order).to(signal.dtype)
 
     def _convolve(
         self, rows: Float[Tensor, "row order_n_in x y z"]
     ) -> Float[Tensor, "row n_out x y z"]:
         """Convolve with the taps, of which an axis of one voxel needs but one."""
+        bias = self.bias.to(rows.dtype)
         if not self.spatial:
-            return functional.conv3d(
-                rows, self.spherical_weight.flatten(1)[..., None, None, None], self.bias
-            )
+            weight = self.spherical_weight.to(rows.dtype).flatten(1)
+            return functional.conv3d(rows, weight[..., None, None, None], bias)
         classes = self.classes
         for axis, length in enumerate(rows.shape[2:], start=1):
             if length == 1 and self.repeat_border:
@@ -126,12 +127,23 @@ class TapConvolution(nn.Module):
                 classes = classes.narrow(axis, 1, 1)
         weight = torch.einsum(
             "oik,oir,rxyz->oikxyz", self.spherical_weight, self.spatial_weight, classes
-        ).flatten(1, 2)
+        )
+        weight = weight.to(rows.dtype).flatten(1, 2)
         margin = [(length - 1) // 2 for length in classes.shape[1:]]
         if self.repeat_border:
             sides = [width for width in reversed(margin) for _ in range(2)]
             rows, margin = functional.pad(rows, sides, mode="replicate"), [0, 0, 0]
-        return functional.conv3d(rows, weight, self.bias, padding=margin)
+        return functional.conv3d(rows, weight, bias, padding=margin)
+
+
+def _recur(
+    operator: Float[Tensor, "vertex vertex"], signal: Float[Tensor, "vertex column"], n_order: int
+) -> Float[Tensor, "order_vertex column"]:
+    """Apply the polynomials by ``T_k = 2 L T_(k-1) - T_(k-2)``."""
+    terms = [signal, operator @ signal]
+    for _ in range(2, n_order):
+        terms.append(2.0 * (operator @ terms[-1]) - terms[-2])
+    return torch.cat(terms)
 
 
 class TapActivation(nn.Module):
@@ -167,8 +179,11 @@ class TapPool(nn.Module):
         inner = signal.permute(_INWARDS)
         if self.spatial:
             window = [min(length, 2) for length in inner.shape[3:]]
-            flat = functional.avg_pool3d(inner.flatten(0, 1), window, ceil_mode=True)
-            inner = flat.unflatten(0, inner.shape[:2])
+            flat = inner.flatten(0, 1)
+            if flat.device.type == "cpu":  # which pools no other numbers
+                flat = flat.float()
+            pooled = functional.avg_pool3d(flat, window, ceil_mode=True)
+            inner = pooled.to(signal.dtype).unflatten(0, inner.shape[:2])
         return inner[:, :, self.children_index].mean(dim=3).permute(_OUTWARDS)
 
 

@@ -87,8 +87,11 @@ class LossWeights:
 
     @classmethod
     def for_model(cls, model: str, tv_weight: float | None = None) -> "LossWeights":
-        """Give the weights of ``shd-tv`` or ``shd``; ``tv_weight`` replaces SHD-TV's own."""
-        if model == "shd":
+        """Give the weights of a model; ``tv_weight`` replaces SHD-TV's own.
+
+        ``shd``, ``esd`` and ``rt-esd`` have no total variation.
+        """
+        if model != "shd-tv":
             return cls(sparsity=1e-5, total_variation=0.0)
         return cls() if tv_weight is None else cls(total_variation=tv_weight)
 

@@ -13,7 +13,7 @@ from shd_bids.sphere.healpix import hemisphere
 
 from .layers import SpatioSphericalConvolution
 from .physics import Physics
-from .unet import SphericalUNet
+from .unet import NetworkForm, SphericalUNet
 
 #: Sharpness of the softplus that keeps amplitudes positive; an fODF lobe peaks at about 3.
 _SHARPNESS = 50.0
@@ -23,7 +23,15 @@ _SMALLEST_START = 5e-3
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """What has to agree before weights can be loaded."""
+    """What has to agree before weights can be loaded.
+
+    Attributes
+    ----------
+    spatial
+        Whether a voxel sees its neighbours; without, SHD is ESD.
+    form
+        How convolutions are computed; on the full sphere, by recurrence, SHD is RT-ESD.
+    """
 
     n_side: int
     n_level: int
@@ -31,6 +39,8 @@ class NetworkSettings:
     n_order: int
     n_shell: int
     tissues: tuple[str, ...]
+    spatial: bool = True
+    form: NetworkForm = "commuted"
 
     def to_metadata(self) -> dict[str, str]:
         """Give the settings as text, for the header of a weights file."""
@@ -79,6 +89,8 @@ class ShdNetwork(nn.Module):
             filters=settings.filters,
             n_order=settings.n_order,
             repeat_border=True,
+            spatial=settings.spatial,
+            form=settings.form,
             generator=generator,
         )
         self.direct = SpatioSphericalConvolution(
@@ -87,6 +99,7 @@ class ShdNetwork(nn.Module):
             hemisphere_laplacian(settings.n_side),
             n_order=settings.n_order,
             repeat_border=True,
+            spatial=settings.spatial,
             generator=generator,
         )
         for last in (self.unet.head, self.direct):

@@ -18,13 +18,14 @@ from .forms import Form, TapActivation, TapConvolution, TapPool, TapUnpool, join
 from .layers import NormalisedActivation, Pool, SpatioSphericalConvolution, Unpool
 
 Sphere = Hemisphere | FullSphere
+NetworkForm = Form | Literal["commuted"]
 
 
 @dataclass(frozen=True)
 class _Kit:
     """The layers of one form of the network."""
 
-    convolution: Callable[..., nn.Module]
+    convolution: Callable[..., SpatioSphericalConvolution | TapConvolution]
     activation: Callable[[int], nn.Module]
     pool: Callable[[Sphere], nn.Module]
     unpool: Callable[[Sphere], nn.Module]
@@ -32,7 +33,7 @@ class _Kit:
 
 
 def _make_kit(
-    form: Form | Literal["commuted"],
+    form: NetworkForm,
     *,
     spatial: bool,
     n_order: int,
@@ -133,7 +134,7 @@ class SphericalUNet(nn.Module):
         n_order: int = 5,
         repeat_border: bool = False,
         spatial: bool = True,
-        form: Form | Literal["commuted"] = "commuted",
+        form: NetworkForm = "commuted",
         generator: torch.Generator | None = None,
         laplacians: Sequence[Float[np.ndarray, "_ _"]] | None = None,
     ) -> None:

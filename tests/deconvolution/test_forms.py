@@ -90,6 +90,16 @@ def test_a_unet_of_any_form_gives_our_output(form: Form, spatial: bool) -> None:
     torch.testing.assert_close(actual, expected, atol=EXACT * scale, rtol=0)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_computes_in_the_precision_of_its_signal(form: Form) -> None:
+    network = SphericalUNet(N_IN, N_OUT, form=form, n_side=2, n_level=2, filters=4).eval()
+    signal = _signal(2, 4, 4, 4)
+    with torch.no_grad():
+        expected, actual = network(signal), network(signal.bfloat16())
+    assert actual.dtype == torch.bfloat16
+    torch.testing.assert_close(actual.float(), expected, atol=0.05, rtol=0.05)
+
+
 def test_a_unet_without_a_spatial_kernel_sees_each_voxel_alone() -> None:
     network = SphericalUNet(N_IN, N_OUT, n_side=2, n_level=2, filters=4, spatial=False).eval()
     signal = _signal(2, 3, 2, 2)

@@ -106,6 +106,22 @@ def test_a_job_writes_every_file(tmp_path: Path) -> None:
     assert (tmp_path / "checkpoint" / "training.safetensors").is_file()
 
 
+@pytest.mark.parametrize(
+    ("model", "spatial", "form"), [("esd", False, "commuted"), ("rt-esd", True, "sphere")]
+)
+@pytest.mark.usefixtures("tiny_preset")
+def test_the_predecessors_of_shd_are_settings_of_its_network(
+    model: str, spatial: bool, form: str, tmp_path: Path
+) -> None:
+    run_job(Job.from_file(_write_job(tmp_path, model=model)))
+    out_dir = tmp_path / "out"
+    _check_outputs(out_dir, 6)
+    settings = read_settings(out_dir / "weights.safetensors")
+    assert (settings.spatial, settings.form) == (spatial, form)
+    summary = json.loads((out_dir / "summary.json").read_text())
+    assert summary["loss_weights"]["total_variation"] == 0.0
+
+
 @pytest.mark.usefixtures("tiny_preset")
 def test_saved_weights_give_the_same_fodf_without_training(tmp_path: Path) -> None:
     run_job(Job.from_file(_write_job(tmp_path)))

@@ -87,6 +87,8 @@ def test_amplitudes_that_are_not_negative_cost_nothing_in_non_negativity() -> No
     [
         ("shd", None, LossWeights(sparsity=1e-5, total_variation=0.0)),
         ("shd", 0.7, LossWeights(sparsity=1e-5, total_variation=0.0)),
+        ("esd", 0.7, LossWeights(sparsity=1e-5, total_variation=0.0)),
+        ("rt-esd", None, LossWeights(sparsity=1e-5, total_variation=0.0)),
         ("shd-tv", None, LossWeights(sparsity=5e-5, total_variation=0.5)),
         ("shd-tv", 0.2, LossWeights(sparsity=5e-5, total_variation=0.2)),
     ],

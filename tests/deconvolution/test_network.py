@@ -7,7 +7,7 @@ import torch
 from deconvolution.scans import apply, signal_model, tiny_network, tiny_scan, whole
 
 from shd_bids.deconvolution.forward import SignalModel
-from shd_bids.deconvolution.network import _SMALLEST_START, NetworkSettings
+from shd_bids.deconvolution.network import _SMALLEST_START, NetworkSettings, ShdNetwork
 from shd_bids.testing.equivariance import grid_equivariance_error
 
 N_VERTEX = 24
@@ -69,6 +69,30 @@ def test_bfloat16_changes_little(model: SignalModel) -> None:
     assert (rough - exact).norm() < 0.02 * exact.norm()
 
 
+def test_rt_esd_with_the_weights_of_shd_gives_the_fodf_of_shd(model: SignalModel) -> None:
+    shd, patch = tiny_network(model, trained=True), whole(tiny_scan(model, (4, 3, 3)))
+    rt_esd = ShdNetwork(replace(shd.settings, form="sphere"), model.lmax).eval()
+    rt_esd.load_state_dict(shd.state_dict(), strict=True)
+    with torch.no_grad():
+        expected, actual = apply(shd, patch), apply(rt_esd, patch)
+    assert (actual - expected).norm() < 1e-4 * expected.norm()
+
+
+def test_esd_takes_each_voxel_alone(model: SignalModel) -> None:
+    patch = whole(tiny_scan(model, (4, 3, 3)))
+    settings = replace(tiny_network(model).settings, spatial=False)
+    esd = ShdNetwork(settings, model.lmax, torch.Generator().manual_seed(0)).eval()
+    for layer in (esd.unet.head, esd.direct):
+        torch.nn.init.normal_(layer.spherical_weight)
+    dwi, start = (part.clone() for part in (patch.dwi, patch.start))
+    dwi[0], start[0] = 0.0, 0.0
+    with torch.no_grad():
+        first = apply(esd, patch)
+        second = apply(esd, replace(patch, dwi=dwi, start=start))
+    torch.testing.assert_close(first[1:], second[1:])
+    assert (first[0] - second[0]).abs().max() > 1e-3
+
+
 def test_settings_are_told_as_text() -> None:
     settings = NetworkSettings(
         n_side=4, n_level=3, filters=16, n_order=5, n_shell=2, tissues=("WM", "CSF")
@@ -80,4 +104,6 @@ def test_settings_are_told_as_text() -> None:
         "n_order": "5",
         "n_shell": "2",
         "tissues": "WM+CSF",
+        "spatial": "True",
+        "form": "commuted",
     }

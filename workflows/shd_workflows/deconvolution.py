@@ -17,6 +17,10 @@ _DESCRIPTIONS = {
     "E(3) x SO(3) equivariant spatio-hemispherical network with total variation [@shdtv]. ",
     "shd": "Fibre orientation distributions were estimated with SHD, an unsupervised "
     "E(3) x SO(3) equivariant spatio-hemispherical network [@shdtv]. ",
+    "esd": "Fibre orientation distributions were estimated with ESD, an unsupervised SO(3) "
+    "equivariant spherical network that takes each voxel alone [@esd]. ",
+    "rt-esd": "Fibre orientation distributions were estimated with RT-ESD, an unsupervised "
+    "E(3) x SO(3) equivariant network on the full sphere [@rtesd]. ",
     "csd": "Constrained spherical deconvolution [@csd] as implemented in DIPY [@dipy] was fitted "
     "as well. ",
     "msmt-csd": "Multi-shell multi-tissue constrained spherical deconvolution [@msmtcsd] as "

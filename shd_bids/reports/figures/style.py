@@ -14,6 +14,8 @@ SERIES_COLORS = ("#1971c2", "#d9480f", "#2b8a3e", "#862e9c", "#e67700", "#0b7285
 MODEL_NAMES = {
     "shdtv": "SHD-TV",
     "shd": "SHD",
+    "esd": "ESD",
+    "rtesd": "RT-ESD",
     "csd": "CSD",
     "msmtcsd": "MSMT-CSD",
     "rumba": "RUMBA-SD",
