@@ -23,6 +23,7 @@ from .speed_cases import AUTHORS, LABELS, OURS, Case, build_network, build_step,
 from .speed_figure import draw_speed
 
 Row = dict[str, object]
+Clock = Callable[[], float]
 _PAPER_PATCH = 3  # voxels along an edge; the authors predict one such patch per voxel
 _PAPER_BATCH = 128
 
@@ -35,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     options.threads = torch.get_num_threads()
     rows: list[Row] = []
     for group in cases_side_by_side(_make_cases(options)):
-        found = measure_group(group, options.repeats, with_memory=not options.skip_memory)
+        found = measure_group(
+            group, options.repeats, with_memory=not options.skip_memory, clock=_clock(options)
+        )
         first = group[0]
         step = "training step" if first.training else "forward"
         print_table(found, f"{first.part}, n_side {first.n_side}, {first.precision}, {step}")
@@ -55,7 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     return every
 
 
-def measure_group(cases: Sequence[Case], n_repeat: int, *, with_memory: bool) -> list[Row]:
+def measure_group(
+    cases: Sequence[Case],
+    n_repeat: int,
+    *,
+    with_memory: bool,
+    clock: Clock = time.perf_counter,
+) -> list[Row]:
     """Time cases that differ in their form only, in turns, and measure their memory.
 
     Returns
@@ -64,7 +73,8 @@ def measure_group(cases: Sequence[Case], n_repeat: int, *, with_memory: bool) ->
         ``seconds`` is the median; ``time_over_ours`` and ``memory_over_ours`` say how many times
         as long and as much as ours, None without ours or without memory.
     """
-    seconds = time_in_turns([build_step(case) for case in cases], n_repeat, cases[0].device)
+    steps = [build_step(case) for case in cases]
+    seconds = time_in_turns(steps, n_repeat, cases[0].device, clock=clock)
     peaks: list[float | None] = [_measure_peak(case) if with_memory else None for case in cases]
     forms = [case.form for case in cases]
     own = forms.index(OURS) if OURS in forms else None
@@ -107,7 +117,7 @@ def measure_voxels(options: argparse.Namespace) -> list[Row]:
         if patches.n_level == 1 and form == AUTHORS:
             continue
         steps = [build_step(case) for case in (tile, patches)]
-        durations = time_in_turns(steps, options.repeats, options.device)
+        durations = time_in_turns(steps, options.repeats, options.device, clock=_clock(options))
         kept = (options.tile**3, patches.batch)
         costs = [duration / n for duration, n in zip(durations, kept, strict=True)]
         rows += [
@@ -146,19 +156,27 @@ def check_parity(options: argparse.Namespace) -> list[Row]:
 
 
 def time_in_turns(
-    steps: Sequence[Callable[[], object]], n_repeat: int, device: str = "cpu"
+    steps: Sequence[Callable[[], object]],
+    n_repeat: int,
+    device: str = "cpu",
+    *,
+    clock: Clock = time.perf_counter,
 ) -> list[float]:
     """Run all steps once to warm up, then in turns; give the median seconds of each."""
     durations: list[list[float]] = [[] for _ in steps]
     for turn in range(n_repeat + 1):
         for step, own in zip(steps, durations, strict=True):
             _synchronise(device)
-            start = time.perf_counter()
+            start = clock()
             step()
             _synchronise(device)
             if turn > 0:
-                own.append(time.perf_counter() - start)
+                own.append(clock() - start)
     return [statistics.median(own) for own in durations]
+
+
+def _clock(options: argparse.Namespace) -> Clock:
+    return time.process_time if options.cpu_time else time.perf_counter
 
 
 def _measure_peak(case: Case) -> float:
@@ -222,6 +240,11 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--voxel-batch", type=int, default=_PAPER_BATCH, help="patches at a time")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, help="of torch; default: all cores")
+    parser.add_argument(
+        "--cpu-time",
+        action="store_true",
+        help="count the processor's seconds: for one thread on a machine that others use, too",
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--reference", type=Path, metavar="DIR", help="clone of the authors' code")
     parser.add_argument("--skip-memory", action="store_true")
