@@ -168,7 +168,7 @@ def test_every_step_that_has_inputs_describes_itself(build):
 def test_every_model_has_its_methods_its_name_and_its_sidecar(model, build):
     label = model_label(model)
     cited = cited_keys(build(deconv={"fod_models": (model,)}).visit_desc())
-    assert {"shdtv", "csd", "msmtcsd", "rumba"} & set(cited)
+    assert {"shdtv", "esd", "rtesd", "csd", "msmtcsd", "rumba"} & set(cited)
     assert set(cited) <= set(bibliography())
     assert model_name(label) != label
     assert label in MODEL_DESCRIPTIONS
