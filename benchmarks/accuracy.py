@@ -35,7 +35,7 @@ from shd_bids.testing.scheme import (
 from shd_bids.testing.score import describe_score, score_fodf
 
 from .accuracy_tables import draw_accuracy, print_accuracy
-from .models import MODELS, SHD_MODELS, FitOptions, available_models
+from .models import MODELS, SHD_MODELS, FitOptions, default_models
 from .record import add_output_arguments, write_record
 from .scan import Scan
 
@@ -190,8 +190,7 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
-    models = available_models()
-    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=models)
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=default_models())
     parser.add_argument("--protocols", nargs="+", choices=list(PROTOCOLS), default=list(PROTOCOLS))
     parser.add_argument("--snr", nargs="+", type=float, default=[30.0, 15.0])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])

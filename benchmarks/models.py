@@ -1,18 +1,20 @@
 """The deconvolutions that are measured against each other, under one call."""
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shd_bids.deconvolution.classical import fit_csd, fit_msmt_csd
+from shd_bids.deconvolution.fit import SHD_LABELS, fit_shd
 from shd_bids.deconvolution.presets import Preset, get_preset
+from shd_bids.deconvolution.rumba import fit_rumba
 from shd_bids.deconvolution.solution import FodfSolution
 
 from .mrtrix import fit_mrtrix, mrtrix_is_installed
 from .scan import Scan
 
-SHD_MODELS = ("shd-tv", "shd")
+SHD_MODELS = tuple(SHD_LABELS)
+_ON_REQUEST = ("esd", "rt-esd")  # the paper's ablations
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,6 @@ Fit = Callable[[Scan, FitOptions], FodfSolution]
 
 def _fit_shd(model: str) -> Fit:
     def fit(scan: Scan, options: FitOptions) -> FodfSolution:
-        fit_shd = importlib.import_module("shd_bids.deconvolution.fit").fit_shd
         return fit_shd(
             *_arguments(scan),
             model=model,
@@ -56,7 +57,6 @@ def _fit_shd(model: str) -> Fit:
 
 def _fit_rumba(*, total_variation: bool) -> Fit:
     def fit(scan: Scan, options: FitOptions) -> FodfSolution:
-        fit_rumba = importlib.import_module("shd_bids.deconvolution.rumba").fit_rumba
         return fit_rumba(
             *_arguments(scan),
             lmax=options.lmax,
@@ -96,6 +96,10 @@ MODELS: dict[str, Fit] = {
 }
 
 
-def available_models() -> list[str]:
-    """Give the models that can run here: MRtrix3's only where it is installed."""
-    return [name for name in MODELS if not name.startswith("mrtrix") or mrtrix_is_installed()]
+def default_models() -> list[str]:
+    """Give the models that are measured unless others are named: MRtrix3's only where installed."""
+    return [
+        name
+        for name in MODELS
+        if name not in _ON_REQUEST and (not name.startswith("mrtrix") or mrtrix_is_installed())
+    ]

@@ -151,13 +151,14 @@ def _memory(outcome: Outcome) -> dict[str, float]:
     return {"peak_memory_mib": outcome.peak_memory_mib}
 
 
+def _name(row: dict[str, Any]) -> str:
+    return " ".join(row[key] for key in ("model", "preset") if key in row)
+
+
 def draw_whole_brain(rows: Sequence[dict[str, Any]], file: Path) -> None:
     """Draw time, training apart, and peak memory as bars."""
     rows = [row for row in rows if "total_s" in row]
-    names = [
-        f"{row['model']} {row.get('preset', '')}{' *' if row.get('extrapolated') else ''}"
-        for row in rows
-    ]
+    names = [_name(row) + (" *" if row.get("extrapolated") else "") for row in rows]
     training_s = [row.get("training_s", 0.0) for row in rows]
     rest_s = [row["total_s"] - spent for row, spent in zip(rows, training_s, strict=True)]
     figure = Figure(figsize=(9.0, 1.2 + 0.4 * len(rows)), layout="constrained")
@@ -210,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     options.json, name="whole_brain", rows=compare(rows), settings=settings
                 )
             done = row.get("failed") or f"{row['total_s']:.0f} s"
-            print(f"{row['model']} {row.get('preset', '')}: {done}", flush=True)
+            print(f"{_name(row)}: {done}", flush=True)
     threads = f"{options.threads} thread{'s' if options.threads > 1 else ''}"
     print_table(compare(rows), f"Whole brain of {scan.n_voxel} voxels, {threads}")
     if options.figure is not None:

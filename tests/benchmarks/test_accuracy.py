@@ -101,14 +101,21 @@ def test_the_preset_and_its_steps_reach_the_network(monkeypatch: pytest.MonkeyPa
         seen.update(options)
         return SimpleNamespace(solution=solution)
 
-    module = SimpleNamespace(fit_shd=fit_shd)
-    monkeypatch.setattr(models.importlib, "import_module", lambda name: module)
+    monkeypatch.setattr(models, "fit_shd", fit_shd)
     scan, _ = make_scan("low-angular", 30.0, 1, shape=SHAPE, response="true")
     options = FitOptions(preset="standard", n_step=7, random_seed=3, n_threads=2)
     assert models.MODELS["shd"](scan, options) is solution
     assert (seen["model"], seen["random_seed"], seen["n_threads"]) == ("shd", 3, 2)
     assert seen["preset"].steps == 7
     assert seen["preset"].n_side == 8
+
+
+def test_the_network_is_trained_and_scored_like_any_model(tmp_path: Path):
+    command = ["--models", "shd-tv", "--steps", "2", "--protocols", "low-angular", *SMALL]
+    main([*command, "--json", str(tmp_path / "a.json")])
+    (row,) = json.loads((tmp_path / "a.json").read_text())["rows"]
+    assert row["settings"]["steps"] == 2
+    assert row["scores"]["0.1"]["overall"]["n_fibre"] > 50
 
 
 def test_seeds_are_averaged_and_the_best_model_marked(capsys: pytest.CaptureFixture):
