@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.authors import build_authors_layer
 from benchmarks.peak_memory import peak_memory_mib
 from benchmarks.speed import main, time_in_turns
 from benchmarks.speed_cases import LABELS, OURS, Case, build_network, build_step
+from shd_bids.errors import ConfigError
 from shd_bids.sphere.healpix import hemisphere
 
 TINY = ["--n-side", "1", "2", "--filters", "2", "--patch", "2", "--repeats", "1"]
@@ -58,6 +60,11 @@ def test_all_forms_are_given_the_same_work(part: str) -> None:
 def test_a_training_step_changes_the_weights() -> None:
     step = build_step(Case("unet", "dense", 2, "bfloat16", True, patch=2, filters=2))
     assert step() != step()
+
+
+def test_a_folder_without_the_authors_code_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"holds no model/unet\.py. Give a clone of"):
+        build_authors_layer(tmp_path, 2, 2, 1)
 
 
 def test_steps_take_turns() -> None:
