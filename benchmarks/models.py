@@ -43,6 +43,7 @@ def _fit_shd(model: str) -> Fit:
     def fit(scan: Scan, options: FitOptions) -> FodfSolution:
         return fit_shd(
             *_arguments(scan),
+            affine=scan.affine,
             model=model,
             preset=options.network(),
             lmax=options.lmax,

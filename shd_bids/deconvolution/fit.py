@@ -68,6 +68,7 @@ def fit_shd(
     mask: Bool[np.ndarray, "x y z"],
     responses: dict[str, Response],
     *,
+    affine: Float[np.ndarray, "4 4"],
     model: str = "shd-tv",
     preset: Preset,
     lmax: int = 8,
@@ -133,7 +134,8 @@ def fit_shd(
     network = ShdNetwork(settings, lmax, generator).to(place)
     n_part = preset.hidden_parts if weights_file is None else 0
     parts = [None, *hide_directions(signal_model.shell_index, n_part, generator)]
-    views = [Physics(signal_model, preset.n_side, seen).to(place) for seen in parts]
+    axes_ras = affine[:3, :3] if settings.spatial else None
+    views = [Physics(signal_model, preset.n_side, axes_ras, seen).to(place) for seen in parts]
     scan = crop_to_mask(dwi, mask, signal_model.scale, views)
     weights = LossWeights.for_model(model, tv_weight)
     history = History()

@@ -140,3 +140,11 @@ def shell_interpolation(
         fit = fit_matrix(model.bvecs_ras[volumes], degree, ridge=_INTERPOLATION_RIDGE)
         matrix[:, shell, volumes] = sh_basis(vertices, degree) @ fit
     return matrix
+
+
+def vertex_dictionary(
+    model: SignalModel, vertices: Float[np.ndarray, "vertex 3"]
+) -> Float[np.ndarray, "volume vertex_isotropic"]:
+    """Give the signal of each vertex amplitude, then of each isotropic coefficient."""
+    white = model.kernel[:, : model.n_coef] @ fit_matrix(vertices, model.lmax)
+    return np.concatenate([white, model.kernel[:, model.n_coef :]], axis=1)

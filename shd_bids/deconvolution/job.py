@@ -141,6 +141,7 @@ def _fit_shd(job: Job, inputs: _Inputs) -> tuple[FodfSolution, dict[str, Any]]:
         inputs.shells,
         inputs.mask,
         inputs.responses,
+        affine=inputs.affine,
         model=job.model,
         preset=preset,
         lmax=job.lmax,

@@ -237,7 +237,7 @@ class SpatioSphericalConvolution(nn.Module):
     ) -> None:
         super().__init__()
         self.repeat_border = repeat_border
-        polynomials = np.stack(chebyshev_polynomials(laplacian, n_order))
+        polynomials = chebyshev_polynomials(laplacian, n_order)
         self.register_buffer("filters", torch.as_tensor(polynomials).float(), persistent=False)
         self.spatial = spatial
         self.bias = nn.Parameter(torch.full((n_out,), _BIAS))
@@ -266,10 +266,10 @@ class SpatioSphericalConvolution(nn.Module):
         rectify: bool = False,
     ) -> Float[Tensor, "vertex batch x y z n_out"]:
         """Filter a signal, then scale and shift each channel and rectify, where asked."""
-        table, bias = self.table(), self.bias
+        exact_table, exact_bias = self.table(), self.bias + 0.0
         if gain is not None and offset is not None:
-            table, bias = table * gain, bias * gain + offset
-        table, bias = table.to(signal.dtype), bias.to(signal.dtype)
+            exact_table, exact_bias = exact_table * gain, exact_bias * gain + offset
+        table, bias = exact_table.to(signal.dtype), exact_bias.to(signal.dtype)
         filters = self.filters.to(signal.dtype)
         if not self.spatial:
             mixed = torch.einsum("vbxyzi,kio->kvbxyzo", signal, table[:, 0])
@@ -298,12 +298,12 @@ class NormalisedActivation(nn.Module):
         signal: Float[Tensor, "vertex batch x y z n_in"],
     ) -> Float[Tensor, "vertex batch x y z n_out"]:
         """Convolve, normalise and rectify."""
-        norm = self.norm
-        if norm.training:
+        norm, mean, variance = self.norm, self.norm.running_mean, self.norm.running_var
+        if norm.training or mean is None or variance is None:
             filtered = convolution(signal)
             return functional.relu_(norm(filtered.view(-1, norm.num_features))).view(filtered.shape)
-        gain = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-        offset = norm.bias - norm.running_mean * gain
+        gain = norm.weight * torch.rsqrt(variance + norm.eps)
+        offset = norm.bias - mean * gain
         return convolution(signal, gain, offset, rectify=True)
 
 

@@ -124,13 +124,24 @@ def crop_to_mask(
     np.divide(dwi[mask], np.float32(scale), out=signal[1:])
     device = views[0].kernel.device
     signal_tensor = torch.from_numpy(signal).to(device)
+    neighbours = torch.from_numpy(_find_neighbours(row)).to(device)
     return MaskedScan(
         dwi=signal_tensor,
         row=torch.from_numpy(row).to(device),
-        views=tuple(View(view, view.start(signal_tensor).half()) for view in views),
+        views=tuple(View(view, view.start(signal_tensor, neighbours).half()) for view in views),
         origin=(int(low[0]), int(low[1]), int(low[2])),
         shape=(mask.shape[0], mask.shape[1], mask.shape[2]),
     )
+
+
+def _find_neighbours(row: Int[np.ndarray, "x y z"]) -> Int[np.ndarray, "row 6"]:
+    """Give the rows before and after each row along each axis; 0 where there is none."""
+    padded = np.pad(row, 1)
+    inside = padded > 0
+    neighbours = np.zeros((int(row.max()) + 1, 6), dtype=np.int64)
+    for number, (axis, shift) in enumerate((axis, shift) for axis in range(3) for shift in (1, -1)):
+        neighbours[1:, number] = np.roll(padded, shift, axis)[inside]
+    return neighbours
 
 
 class PatchSampler:

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from shd_bids.sphere.healpix import hemisphere
 
-from .forward import SignalModel, shell_interpolation
-from .start import non_negative_start, vertex_dictionary
+from .forward import SignalModel, shell_interpolation, vertex_dictionary
+from .start import neighbour_weights, non_negative_start
 
 #: b=0 below this fraction of the white matter's b=0 is taken as no signal.
 _SMALLEST_B0 = 1e-3
@@ -25,6 +25,8 @@ class Physics(nn.Module):
         Physics of all volumes.
     n_side
         HEALPix resolution of the network.
+    axes_ras
+        One column per voxel axis: the step to the next voxel, mm. None starts each voxel alone.
     seen
         Volumes that enter the network; by default all. Those left out are predicted all the same,
         so that a network can be judged by what it has not seen.
@@ -34,10 +36,16 @@ class Physics(nn.Module):
     dictionary: Tensor
     kernel: Tensor
     b0_mean: Tensor
+    weights: Tensor
+    seen: Tensor
     hidden: Tensor
 
     def __init__(
-        self, model: SignalModel, n_side: int, seen: Bool[np.ndarray, " volume"] | None = None
+        self,
+        model: SignalModel,
+        n_side: int,
+        axes_ras: Float[np.ndarray, "3 3"] | None,
+        seen: Bool[np.ndarray, " volume"] | None = None,
     ) -> None:
         super().__init__()
         self.n_coef = model.n_coef
@@ -46,24 +54,31 @@ class Physics(nn.Module):
         is_b0 = (model.shell_index == 0) & seen
         maps = {
             "input_map": shell_interpolation(model, vertices, model.lmax, seen),
-            # Rows of zeros neither fit nor are fitted.
-            "dictionary": vertex_dictionary(model, vertices) * seen[:, None],
+            "dictionary": vertex_dictionary(model, vertices)[seen],
             "kernel": model.kernel,
             "b0_mean": is_b0 / is_b0.sum(),
+            "weights": (
+                np.zeros((3, len(vertices)))
+                if axes_ras is None
+                else neighbour_weights(torch.as_tensor(vertices), torch.as_tensor(axes_ras))
+            ),
         }
         for name, value in maps.items():
             self.register_buffer(name, torch.as_tensor(value).float(), persistent=False)
-        hidden = torch.as_tensor(np.flatnonzero(~seen))
-        self.register_buffer("hidden", hidden, persistent=False)
+        for name, chosen in (("seen", seen), ("hidden", ~seen)):
+            index = torch.as_tensor(np.flatnonzero(chosen))
+            self.register_buffer(name, index, persistent=False)
 
     @property
     def hides(self) -> bool:
         """Whether there are volumes that do not enter the network."""
         return len(self.hidden) > 0
 
-    def start(self, dwi: Float[Tensor, "voxel volume"]) -> Float[Tensor, "voxel start"]:
-        """Deconvolve each voxel alone: vertex amplitudes, then isotropic coefficients."""
-        return non_negative_start(dwi, self.dictionary, len(self.input_map))
+    def start(
+        self, dwi: Float[Tensor, "row volume"], neighbours: Int[Tensor, "row 6"]
+    ) -> Float[Tensor, "row start"]:
+        """Deconvolve as ``non_negative_start``: vertex amplitudes, then isotropic coefficients."""
+        return non_negative_start(dwi[:, self.seen], self.dictionary, self.weights, neighbours)
 
     def interpolate(
         self, dwi: Float[Tensor, "batch x y z volume"]

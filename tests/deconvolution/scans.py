@@ -19,6 +19,7 @@ from shd_bids.testing.kernels import true_responses
 
 N_DIRECTION = 20
 LMAX = 4
+AXES_RAS = np.diag([-2.0, 2.0, 2.5])
 TINY = replace(
     PRESETS["fast"],
     n_side=2,
@@ -105,7 +106,7 @@ def tiny_network(model: SignalModel, *, seed: int = 0, trained: bool = False) ->
 
 def tiny_physics(model: SignalModel, seen: np.ndarray | None = None) -> Physics:
     """Give the physics as the tiny network meets it."""
-    return Physics(model, TINY.n_side, seen)
+    return Physics(model, TINY.n_side, AXES_RAS, seen)
 
 
 def tiny_scan(

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from deconvolution.scans import gradient_table, responses, signal_model
 
-from shd_bids.deconvolution.forward import SignalModel, build_signal_model, shell_interpolation
+from shd_bids.deconvolution.forward import (
+    SignalModel,
+    build_signal_model,
+    shell_interpolation,
+    vertex_dictionary,
+)
 from shd_bids.deconvolution.solution import UNIT_COEFFICIENT
 from shd_bids.dwi.shells import cluster_shells
 from shd_bids.errors import ResponseError
@@ -81,3 +86,13 @@ def test_interpolation_keeps_a_constant_and_nearly_keeps_a_smooth_function() -> 
     expected = smooth(vertices)
     error = matrix[:, 2:] @ smooth(model.bvecs_ras[2:]) - expected
     assert np.linalg.norm(error) < 0.15 * np.linalg.norm(expected - expected.mean())
+
+
+def test_the_dictionary_gives_the_signal_of_amplitudes() -> None:
+    model = signal_model()
+    vertices = hemisphere(2).vertices
+    coefficients = np.random.default_rng(0).standard_normal(model.n_coef + 1)
+    amplitudes = sh_basis(vertices, model.lmax) @ coefficients[: model.n_coef]
+    unknowns = np.r_[amplitudes, coefficients[model.n_coef :]]
+    actual = vertex_dictionary(model, vertices) @ unknowns
+    np.testing.assert_allclose(actual, model.kernel @ coefficients, atol=1e-9)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from deconvolution.scans import signal_model
 
-from shd_bids.deconvolution.patches import MaskedScan, PatchSampler, crop_to_mask
+from shd_bids.deconvolution.patches import MaskedScan, PatchSampler, _find_neighbours, crop_to_mask
 from shd_bids.deconvolution.physics import Physics
 from shd_bids.errors import MaskError
 
@@ -13,7 +13,7 @@ from shd_bids.errors import MaskError
 class _Doubling(Physics):
     """Stands in for an acquisition: its start is the first volume plus one."""
 
-    def start(self, dwi: torch.Tensor) -> torch.Tensor:
+    def start(self, dwi: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
         return (dwi[:, :1] + 1.0) * (dwi[:, :1] != 0)
 
 
@@ -22,7 +22,7 @@ def _numbered_scan(*, n_view: int = 1) -> tuple[np.ndarray, np.ndarray, MaskedSc
     mask = np.zeros((6, 5, 4), dtype=bool)
     mask[1:4, 2:5, 1:3] = True
     mask[1, 2, 1] = False
-    views = [_Doubling(signal_model(), 2) for _ in range(n_view)]
+    views = [_Doubling(signal_model(), 2, np.eye(3)) for _ in range(n_view)]
     return dwi, mask, crop_to_mask(dwi, mask, 2.0, views)
 
 
@@ -104,7 +104,7 @@ def test_each_scan_is_drawn_as_often_as_it_has_voxels() -> None:
             np.ones((9, 9, 9, 2)),
             np.ones((9, 9, 9), dtype=bool),
             1.0,
-            [_Doubling(signal_model(), 2)],
+            [_Doubling(signal_model(), 2, np.eye(3))],
         ),
     )
     sampler = PatchSampler([small, large], 2, torch.Generator().manual_seed(0))
@@ -112,3 +112,17 @@ def test_each_scan_is_drawn_as_often_as_it_has_voxels() -> None:
     share = np.mean([found is small.views[0].physics for found in physics])
     expected = len(small.dwi) / (len(small.dwi) + len(large.dwi))
     assert abs(share - expected) < 4 * np.sqrt(expected / 1000)
+
+
+def test_neighbours_are_those_of_the_scan_or_nobody() -> None:
+    _, _, scan = _numbered_scan()
+    neighbours = _find_neighbours(scan.row.numpy())
+    where = np.argwhere(scan.row.numpy() > 0)
+    assert not neighbours[0].any()
+    for voxel, row in zip(where, scan.row[scan.mask].tolist(), strict=True):
+        for axis in range(3):
+            for side, step in enumerate((-1, 1)):
+                other = voxel + step * np.eye(3, dtype=int)[axis]
+                inside = (other >= 0).all() and (other < scan.row.shape).all()
+                expected = scan.row[tuple(other)] if inside else 0
+                assert neighbours[row, 2 * axis + side] == expected

@@ -1,4 +1,4 @@
-"""The start: the non-negative solution of each voxel alone."""
+"""The start: non-negative, like its neighbours, and still what the data say."""
 
 import numpy as np
 import pytest
@@ -6,34 +6,69 @@ import torch
 from deconvolution.scans import signal_model, tiny_signal
 from scipy.optimize import nnls
 
-from shd_bids.deconvolution.start import _RIDGE, non_negative_start, vertex_dictionary
-from shd_bids.sphere.harmonics import sh_basis
+from shd_bids.deconvolution.forward import vertex_dictionary
+from shd_bids.deconvolution.start import _RIDGE, neighbour_weights, non_negative_start
 from shd_bids.sphere.healpix import hemisphere
 
-N_VERTEX = 24
+VERTICES = hemisphere(2).vertices
+N_VERTEX = len(VERTICES)
+WEIGHTS = neighbour_weights(torch.as_tensor(VERTICES), torch.eye(3, dtype=torch.float64))
 
 
 @pytest.fixture(scope="module")
 def problem() -> tuple[np.ndarray, np.ndarray]:
     model = signal_model()
-    dictionary = vertex_dictionary(model, hemisphere(2).vertices)
     dwi = tiny_signal(model, (2, 2, 3), noise=0.05) / model.scale
-    return dwi.reshape(-1, dwi.shape[-1]), dictionary
+    return dwi.reshape(-1, dwi.shape[-1]), vertex_dictionary(model, VERTICES)
 
 
-def _solve(dwi: np.ndarray, dictionary: np.ndarray) -> np.ndarray:
-    tensors = (torch.as_tensor(values).float() for values in (dwi, dictionary))
-    return non_negative_start(*tensors, N_VERTEX).numpy()
+def _solve(
+    dwi: np.ndarray, dictionary: np.ndarray, neighbours: np.ndarray | None = None
+) -> np.ndarray:
+    """Solve voxels that have no neighbours, unless these are given, in rows from 1."""
+    with_outside = np.vstack([np.zeros_like(dwi[:1]), dwi])
+    neighbours = np.zeros((len(dwi) + 1, 6), dtype=int) if neighbours is None else neighbours
+    tensors = (torch.as_tensor(values).float() for values in (with_outside, dictionary, WEIGHTS))
+    return non_negative_start(*tensors, torch.as_tensor(neighbours)).numpy()[1:]
 
 
-def test_the_dictionary_gives_the_signal_of_amplitudes() -> None:
-    model = signal_model()
-    vertices = hemisphere(2).vertices
-    coefficients = np.random.default_rng(0).standard_normal(model.n_coef + 1)
-    amplitudes = sh_basis(vertices, model.lmax) @ coefficients[: model.n_coef]
-    unknowns = np.r_[amplitudes, coefficients[model.n_coef :]]
-    actual = vertex_dictionary(model, vertices) @ unknowns
-    np.testing.assert_allclose(actual, model.kernel @ coefficients, atol=1e-9)
+def _row_of(n_voxel: int) -> np.ndarray:
+    """Give the neighbours of voxels in one row along the first axis."""
+    neighbours = np.zeros((n_voxel + 1, 6), dtype=int)
+    neighbours[2:, 0] = np.arange(1, n_voxel)
+    neighbours[1:-1, 1] = np.arange(2, n_voxel + 1)
+    return neighbours
+
+
+def test_the_weights_of_all_neighbours_of_a_vertex_sum_to_one() -> None:
+    torch.testing.assert_close(2 * WEIGHTS.sum(dim=0), torch.ones_like(WEIGHTS[0]))
+
+
+def test_a_neighbour_along_a_fibre_weighs_more_than_one_across_or_far_away() -> None:
+    fibre = torch.tensor([[1.0, 0.0, 0.0]])
+    along, across, _ = neighbour_weights(fibre, torch.eye(3))[:, 0]
+    far, _, _ = neighbour_weights(fibre, torch.diag(torch.tensor([3.0, 1.0, 1.0])))[:, 0]
+    assert along > across > 0
+    assert far < along
+
+
+def test_weights_turn_with_the_image() -> None:
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))[0]
+    axes, vertices = torch.diag(torch.tensor([2.0, 2.0, 3.0])), torch.as_tensor(VERTICES).float()
+    turned = neighbour_weights(vertices @ turn.T, turn @ axes)
+    torch.testing.assert_close(turned, neighbour_weights(vertices, axes))
+
+
+def test_neighbours_make_noisy_voxels_alike_and_leave_equal_ones_as_they_are(
+    problem: tuple[np.ndarray, np.ndarray],
+) -> None:
+    dwi, dictionary = problem
+    noisy = dwi[0] + 0.05 * np.random.default_rng(1).standard_normal((8, dwi.shape[1]))
+    alone, together = _solve(noisy, dictionary), _solve(noisy, dictionary, _row_of(8))
+    assert np.diff(together, axis=0).std() < 0.9 * np.diff(alone, axis=0).std()
+    equal = np.tile(dwi[0], (8, 1))
+    alone, together = _solve(equal, dictionary), _solve(equal, dictionary, _row_of(8))
+    np.testing.assert_allclose(together, alone, atol=0.02 * alone.max())
 
 
 def test_nothing_is_negative(problem: tuple[np.ndarray, np.ndarray]) -> None:
