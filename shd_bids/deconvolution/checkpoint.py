@@ -4,7 +4,7 @@ Both are safetensors files, which hold tensors and text and cannot run code.
 """
 
 import json
-import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,7 +48,8 @@ def _restore(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
 
 def _write(tensors: dict[str, torch.Tensor], metadata: dict[str, str], file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    # Always the same name: a process that is killed here leaves one file, which the next replaces.
+    temporary = file.with_name(f".{file.name}.tmp")
     save_file(tensors, temporary, metadata=metadata)
     temporary.replace(file)
 
@@ -65,20 +66,33 @@ def _read(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         ) from error
 
 
-def save_checkpoint(state: dict[str, Any], file: Path) -> None:
-    """Save a nested state of tensors and plain values; the file appears whole or not at all."""
+def save_checkpoint(
+    state: dict[str, Any], file: Path, settings: Mapping[str, Any] | None = None
+) -> None:
+    """Save a nested state of tensors and plain values; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    state
+        What to save.
+    file
+        Replaced.
+    settings
+        What the state belongs to, in plain values.
+    """
     tensors: dict[str, torch.Tensor] = {}
     tree = _flatten(state, "state", tensors)
-    _write(tensors, {"version": __version__, "tree": json.dumps(tree)}, file)
+    metadata = {"tree": json.dumps(tree), "settings": json.dumps(settings or {})}
+    _write(tensors, metadata | {"version": __version__}, file)
 
 
-def load_checkpoint(file: Path) -> dict[str, Any] | None:
+def load_checkpoint(file: Path, settings: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
     """Load what ``save_checkpoint`` saved; None if there is no such file.
 
     Raises
     ------
     WeightsError
-        If the file is damaged or of another version.
+        If the file is damaged, of another version or saved with other settings.
     """
     if not file.is_file():
         return None
@@ -87,6 +101,15 @@ def load_checkpoint(file: Path) -> dict[str, Any] | None:
         raise WeightsError(
             f"{file} is a checkpoint of shd-bids {metadata.get('version', 'unknown')}, this is "
             f"{__version__}. Delete it, or use --clean-workdir, to start the training again."
+        )
+    found, expected = (
+        json.loads(metadata.get("settings", "{}")),
+        json.loads(json.dumps(settings or {})),
+    )
+    if differing := sorted(key for key in found | expected if found.get(key) != expected.get(key)):
+        raise WeightsError(
+            f"{file} is the checkpoint of another training: {', '.join(differing)} differed. "
+            "Delete it, or use --clean-workdir, to start the training again."
         )
     restored: dict[str, Any] = _restore(json.loads(metadata["tree"]), tensors)
     return restored

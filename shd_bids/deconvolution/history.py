@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 LOGGER = logging.getLogger(__name__)
 
-_SECONDS_BETWEEN_CHECKPOINTS = 60.0
+CHECKPOINT_SECONDS = 60.0
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -34,9 +34,12 @@ class History:
 class Clock:
     """Tells how long a training has run, over all its interruptions, and when to speak."""
 
-    def __init__(self, history: History, n_step: int) -> None:
+    def __init__(
+        self, history: History, n_step: int, checkpoint_seconds: float = CHECKPOINT_SECONDS
+    ) -> None:
         self.history = history
         self.n_step = n_step
+        self.checkpoint_seconds = checkpoint_seconds
         self.before = history.seconds[-1] if history.seconds else 0.0
         self.step_before = history.step[-1] if history.step else 0
         self.start = self.spoken = self.saved = time.monotonic()
@@ -65,7 +68,7 @@ class Clock:
 
     def checkpoint_is_due(self, step: int) -> bool:
         """Tell whether the last checkpoint is old, or the training over."""
-        due = time.monotonic() - self.saved >= _SECONDS_BETWEEN_CHECKPOINTS or step == self.n_step
+        due = time.monotonic() - self.saved >= self.checkpoint_seconds or step == self.n_step
         if due:
             self.saved = time.monotonic()
         return due

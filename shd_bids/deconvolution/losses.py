@@ -10,7 +10,7 @@ against 2.12 degrees.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from shd_bids.sphere.harmonics import sh_basis
@@ -43,15 +43,33 @@ def sparsity_loss(
     return 2.0 * torch.log1p(fodf.square() / (2.0 * sigma)).mean()
 
 
+def count_pairs(mask: Bool[Tensor, "batch x y z"]) -> Int[Tensor, " 3"]:
+    """Count, along each axis, the voxels that ``total_variation_loss`` compares with two others."""
+    return torch.stack(
+        [mask.narrow(axis, 1, max(mask.shape[axis] - 2, 0)).sum() for axis in (1, 2, 3)]
+    )
+
+
 def total_variation_loss(
-    function: Float[Tensor, "batch x y z component"], mask: Bool[Tensor, "batch x y z"]
+    function: Float[Tensor, "batch x y z component"],
+    mask: Bool[Tensor, "batch x y z"],
+    paired: Float[Tensor, " 3"] | None = None,
 ) -> Float[Tensor, ""]:
     """Average the squared differences to the 6 face neighbours, after L2 normalisation.
 
     Along each axis, every masked voxel that has two neighbours is compared with both; the six
     directions count the same. ``function`` holds amplitudes, or SH coefficients: the basis is
     orthonormal, so the differences are the same up to the number of vertices.
+
+    Parameters
+    ----------
+    function, mask
+        Patches.
+    paired
+        Of a batch that these patches are a part of: ``count_pairs`` over its number of voxels.
+        The mean of the parts, weighted by their voxels, is then the batch's own.
     """
+    count = count_pairs(mask) if paired is None else paired * mask.sum()
     norm = torch.linalg.vector_norm(function, dim=-1, keepdim=True)
     unit = function / (norm + _TINY)
     total = function.new_zeros(())
@@ -61,19 +79,21 @@ def total_variation_loss(
             continue
         centre = unit.narrow(axis, 1, length - 2)
         inside = mask.narrow(axis, 1, length - 2)
-        count = inside.sum().clamp(min=1) * function.shape[-1]
+        n_value = count[axis - 1].clamp(min=_TINY) * function.shape[-1]
         for start in (0, 2):
             difference = centre - unit.narrow(axis, start, length - 2)
             squared = difference.square().sum(dim=-1)
-            total = total + (squared * inside).sum() / count
+            total = total + (squared * inside).sum() / n_value
     return total / 6.0
 
 
 def spherical_total_variation(
-    fodf_sh: Float[Tensor, "batch x y z coef"], mask: Bool[Tensor, "batch x y z"]
+    fodf_sh: Float[Tensor, "batch x y z coef"],
+    mask: Bool[Tensor, "batch x y z"],
+    paired: Float[Tensor, " 3"] | None = None,
 ) -> Float[Tensor, ""]:
     """Give ``total_variation_loss`` of the amplitudes on the reference sphere, from SH."""
-    return total_variation_loss(fodf_sh, mask) * (fodf_sh.shape[-1] / REFERENCE_PIXELS)
+    return total_variation_loss(fodf_sh, mask, paired) * (fodf_sh.shape[-1] / REFERENCE_PIXELS)
 
 
 @dataclass(frozen=True)
@@ -118,12 +138,15 @@ class ShdLoss(nn.Module):
         self.weights = weights
 
     def forward(
-        self, coefficients: Float[Tensor, "batch x y z unknown"], patch: Patch
+        self,
+        coefficients: Float[Tensor, "batch x y z unknown"],
+        patch: Patch,
+        paired: Float[Tensor, " 3"] | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
         """Give each term unweighted, by name, and their weighted sum as ``total``.
 
         The reconstruction is judged by the volumes that the network has not seen, or by all if it
-        has seen all.
+        has seen all. ``paired`` is for ``total_variation_loss``.
         """
         physics, mask = patch.physics, patch.mask
         inside = coefficients[mask]
@@ -139,7 +162,7 @@ class ShdLoss(nn.Module):
         }
         if weights.total_variation > 0:
             fodf_sh = coefficients[..., : physics.n_coef]
-            terms["total_variation"] = spherical_total_variation(fodf_sh, mask)
+            terms["total_variation"] = spherical_total_variation(fodf_sh, mask, paired)
         terms["total"] = torch.stack(
             [getattr(weights, name) * value for name, value in terms.items()]
         ).sum()

@@ -88,6 +88,11 @@ class Patch:
     start: Float[Tensor, "batch x y z start"]
     mask: Bool[Tensor, "batch x y z"]
 
+    def split(self, n_part: int) -> list["Patch"]:
+        """Deal the cubes out in parts of about the same size."""
+        columns = (tensor.tensor_split(n_part) for tensor in (self.dwi, self.start, self.mask))
+        return [Patch(self.physics, *column) for column in zip(*columns, strict=True)]
+
 
 def crop_to_mask(
     dwi: Float[np.ndarray, "x y z volume"],

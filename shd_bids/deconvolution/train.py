@@ -1,9 +1,11 @@
 """Unsupervised training of the network on the scan that it will deconvolve."""
 
+import hashlib
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,12 @@ from torch import Tensor, nn
 from shd_bids.errors import TrainingError
 
 from .checkpoint import load_checkpoint, save_checkpoint
-from .history import Clock, History
+from .gradient import BatchGradient
+from .history import CHECKPOINT_SECONDS, Clock, History
+from .interruption import on_termination
 from .losses import LossWeights, ShdLoss
 from .network import ShdNetwork
+from .parallel import Team
 from .patches import MaskedScan, PatchSampler
 from .presets import Preset
 
@@ -32,7 +37,11 @@ _N_CALIBRATION = 16
 
 @torch.no_grad()
 def calibrate(
-    network: ShdNetwork, sampler: PatchSampler, n_patch: int, compute_dtype: torch.dtype
+    network: ShdNetwork,
+    sampler: PatchSampler,
+    n_patch: int,
+    compute_dtype: torch.dtype,
+    team: Team,
 ) -> None:
     """Set the statistics of every normalisation to their mean over random patches."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d)]
@@ -43,6 +52,8 @@ def calibrate(
     for _ in range(_N_CALIBRATION):
         patch = sampler.draw(n_patch)
         network(patch.physics, patch.dwi, patch.start, compute_dtype)
+    for name in ("running_mean", "running_var"):
+        team.average_([getattr(norm, name) for norm in norms])
 
 
 @dataclass
@@ -53,6 +64,7 @@ class _Training:
     optimiser: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
     generator: torch.Generator
+    team: Team
     history: History = field(default_factory=History)
     step: int = 0
     n_return: int = 0
@@ -64,7 +76,7 @@ class _Training:
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "generator": self.generator.get_state(),
+            "generators": self.team.gather(self.generator.get_state()),
             "history": vars(self.history),
             "step": self.step,
             "n_return": self.n_return,
@@ -74,7 +86,7 @@ class _Training:
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
-        self.generator.set_state(state["generator"].cpu())
+        self.generator.set_state(state["generators"][self.team.rank].cpu())
         vars(self.history).update(state["history"])
         self.step = state["step"]
         self.n_return = state["n_return"]
@@ -104,13 +116,15 @@ def train(
     generator: torch.Generator,
     compute_dtype: torch.dtype = torch.float32,
     checkpoint_file: Path | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    team: Team = Team(),  # noqa: B008  # frozen
 ) -> History:
     """Fit the network to scans, without any ground truth.
 
     Every masked voxel of a patch contributes to the loss. AdamW with a one-cycle learning rate;
-    the course is logged and, about once a minute, everything needed to go on is saved. Where the
-    loss explodes, training goes back to the last record but one and on with half the learning
-    rate.
+    the course is logged and, about once a minute and on SIGTERM, everything needed to go on is
+    saved. Where the loss explodes, training goes back to the last record but one and on with half
+    the learning rate.
 
     Parameters
     ----------
@@ -123,11 +137,16 @@ def train(
     weights
         Of the loss terms.
     generator
-        Draws the patches; on the CPU.
+        Draws the patches; on the CPU. The same in all processes.
     compute_dtype
         Precision of the U-Net.
     checkpoint_file
         Where to save and to resume from; an interrupted training goes on as if it had not been.
+    checkpoint_seconds
+        Least time between two savings.
+    team
+        Processes that train together: each draws a batch of its own, from its own scans, and all
+        have the same weights. The first saves.
 
     Returns
     -------
@@ -138,8 +157,22 @@ def train(
     ------
     TrainingError
         If the loss explodes or is no number, however small the learning rate.
+    WeightsError
+        If the checkpoint belongs to another training.
+    DeviceError
+        If not even one patch fits in the memory of the card.
     """
     criterion = ShdLoss(network.lmax, preset.loss_n_side, weights).to(scans[0].dwi.device)
+    settings = {
+        **asdict(preset),
+        "loss_weights": asdict(weights),
+        "network": network.settings.to_metadata() | {"lmax": network.lmax},
+        "precision": str(compute_dtype),
+        "random_seed": _digest(generator.get_state()),
+        # A thousand voxels tell one scan from another.
+        "data": team.gather([_digest(scan.dwi[:: len(scan.dwi) // 1000 + 1]) for scan in scans]),
+    }
+    generator = team.own_generator(generator)
     sampler = PatchSampler(scans, preset.patch, generator)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=preset.learning_rate, weight_decay=_WEIGHT_DECAY
@@ -147,41 +180,54 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, preset.learning_rate, total_steps=preset.steps, pct_start=_WARM_UP
     )
-    training = _Training(network, optimiser, schedule, generator)
-    if checkpoint_file is not None and (state := load_checkpoint(checkpoint_file)) is not None:
-        training.restore(state)
+    training = _Training(network, optimiser, schedule, generator, team)
+    saved = None
+    if checkpoint_file is not None and team.is_first:
+        saved = load_checkpoint(checkpoint_file, settings)
+    if (saved := team.follow(saved)) is not None:
+        training.latest, training.good = saved["latest"], saved["good"]
+        training.restore(deepcopy(training.latest))
         LOGGER.info("Training goes on after step %d.", training.step)
     else:
-        calibrate(network, sampler, preset.batch, compute_dtype)
-    training.remember()
+        calibrate(network, sampler, preset.batch, compute_dtype, team)
+        training.remember()
+
+    def save() -> None:
+        if checkpoint_file is not None and team.is_first:
+            kept = {"latest": training.latest, "good": training.good}
+            save_checkpoint(kept, checkpoint_file, settings)
+
+    def save_at_the_end() -> None:
+        save()
+        LOGGER.warning(
+            "The process was asked to end; the training is saved up to step %d, from where the "
+            "same command goes on.",
+            training.latest["step"],
+        )
+
     # The normalisation stays as calibrated: batch statistics vary from patch to patch, and a
     # network that has learnt with them deconvolves badly with their mean.
     network.eval()
-    clock = Clock(training.history, preset.steps)
+    clock = Clock(training.history, preset.steps, checkpoint_seconds)
     record_every = max(preset.steps // _N_RECORD, 1)
+    n_voxel = team.gather(int(sampler.last[-1]))  # processes count by the voxels of their scans
+    weight = n_voxel[team.rank] * team.size / sum(n_voxel)
+    gradient = BatchGradient(network, criterion, compute_dtype, team, weight)
     total: dict[str, Tensor] = {}
-    n_total = torch.zeros((), device=scans[0].dwi.device)
-    while training.step < preset.steps:
-        patch = sampler.draw(preset.batch)
-        physics, dwi, start = patch.physics, patch.dwi, patch.start
-        terms = criterion(network(physics, dwi, start, compute_dtype), patch)
-        optimiser.zero_grad(set_to_none=True)
-        # A patch counts by its voxels: the few of one at the rim are not worth those of another.
-        n_voxel = patch.mask.sum()
-        (terms["total"] * (n_voxel / patch.mask.numel())).backward()
-        nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
-        optimiser.step()
-        schedule.step()
-        training.step += 1
-        training.history.n_voxel += int(n_voxel)
-        with torch.no_grad():
-            initial = criterion(network.initial(physics, dwi, start), patch)
-        for name, value in (terms | {"start": initial["total"]}).items():
-            total[name] = total.get(name, 0.0) + value.detach() * n_voxel
-        n_total = n_total + n_voxel
-        if training.step % record_every == 0 or training.step == preset.steps:
-            means = {name: (value / n_total).item() for name, value in total.items()}
-            total, n_total = {}, torch.zeros_like(n_total)
+    handles_end = checkpoint_file is not None and team.is_first
+    with on_termination(save_at_the_end) if handles_end else nullcontext():
+        while training.step < preset.steps:
+            for name, value in gradient(sampler.draw(preset.batch)).items():
+                total[name] = total.get(name, 0.0) + value
+            nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
+            optimiser.step()
+            schedule.step()
+            training.step += 1
+            if training.step % record_every and training.step < preset.steps:
+                continue
+            sums = dict(zip(total, team.add(torch.stack([*total.values()])).tolist(), strict=True))
+            n_total = sums.pop("n_voxel")
+            means, total = {name: value / n_total for name, value in sums.items()}, {}
             diverged = not means["total"] <= _DIVERGED * means["start"]
             if diverged and training.n_return < _N_RETURN:
                 LOGGER.warning(
@@ -201,9 +247,14 @@ def train(
                     "the data and the responses for extreme values and for values that are no "
                     "numbers; --precision float32 may help."
                 )
+            training.history.n_voxel += round(n_total)
             training.history.add(training.step, clock.seconds(), means)
             training.remember()
             clock.log(training.step, means)
-            if checkpoint_file is not None and clock.checkpoint_is_due(training.step):
-                save_checkpoint(training.state(), checkpoint_file)
+            if clock.checkpoint_is_due(training.step):
+                save()
     return training.history
+
+
+def _digest(values: Tensor) -> str:
+    return hashlib.sha256(values.cpu().numpy().tobytes()).hexdigest()

@@ -8,7 +8,6 @@ import pytest
 import torch
 from deconvolution.scans import TINY, apply, signal_model, tiny_network, tiny_scan, whole
 
-from shd_bids.deconvolution import history as history_module
 from shd_bids.deconvolution.history import History
 from shd_bids.deconvolution.losses import LossWeights, ShdLoss
 from shd_bids.deconvolution.network import ShdNetwork
@@ -26,6 +25,7 @@ def _train(
     scan: MaskedScan = SCAN,
     seed: int = 0,
     checkpoint_file: Path | None = None,
+    checkpoint_seconds: float = 0.0,
     **schedule: float,
 ) -> tuple[ShdNetwork, History]:
     network = tiny_network(MODEL)
@@ -36,6 +36,7 @@ def _train(
         weights=WEIGHTS,
         generator=torch.Generator().manual_seed(seed),
         checkpoint_file=checkpoint_file,
+        checkpoint_seconds=checkpoint_seconds,
     )
     return network, history
 
@@ -115,7 +116,6 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
 ) -> None:
     expected, expected_history = _train()
     checkpoint_file = tmp_path / "training.safetensors"
-    monkeypatch.setattr(history_module, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     forward, calls = ShdLoss.forward, []
 
     def interrupted(*arguments: object) -> dict[str, torch.Tensor]:
