@@ -7,7 +7,7 @@ from the right, and neither needs a permutation.
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
@@ -25,12 +25,13 @@ from .neighbours import (
 
 _N_TAP = 27
 _BIAS = 0.01
-#: Numbers of the input that are summed over their neighbours at once: about a core's cache.
-_BLOCK = 2**17
+#: Bytes of the input that are summed over their neighbours at once: what a core's cache holds with
+#: the sums of it.
+_BLOCK_BYTES = 2**19
 
 
-class _SummedConvolution(torch.autograd.Function):
-    """``y = b + sum_k T_k(L) [sums of x] W_k``: the fewest operations, for plain float32 units.
+class _Convolution(torch.autograd.Function):
+    """``y = b + sum_k T_k(L) [sums of x] W_k``, with T_0 the identity.
 
     The sums are made for a few vertices at a time, and made again for the gradient.
     """
@@ -55,9 +56,11 @@ class _SummedConvolution(torch.autograd.Function):
             sums = distance_sums(padded).view(-1, table.shape[1])
             for order in range(n_order):
                 torch.mm(sums, table[order], out=mixed[order, block].view(-1, n_out))
-        mixed[0] += bias
-        wide = filters.transpose(0, 1).flatten(1, 2)  # (vertex, order vertex)
-        output = (wide @ mixed.view(n_order * n_vertex, -1)).view(*signal.shape[:-1], n_out)
+        output = mixed[0].add_(bias).view(n_vertex, -1)
+        if n_order > 1:
+            wide = filters[1:].transpose(0, 1).flatten(1, 2)  # (vertex, order vertex)
+            output = torch.addmm(output, wide, mixed[1:].flatten(0, 1).flatten(1))
+        output = output.view(*signal.shape[:-1], n_out)
         return _finish(ctx, output, rectify, signal, weight, filters)
 
     @staticmethod
@@ -70,7 +73,7 @@ class _SummedConvolution(torch.autograd.Function):
         table = weight.flatten(1, 2)
         n_order, n_row, n_out = table.shape
         flat = gradient.view(len(signal), -1)
-        mixed = (filters.transpose(1, 2).flatten(0, 1) @ flat).view(n_order, len(signal), -1, n_out)
+        mixed = [flat, *(filters[1:].transpose(1, 2).flatten(0, 1) @ flat).split(len(signal))]
         table_gradient = torch.zeros_like(table)
         signal_gradient = torch.empty_like(signal)
         for block in _blocks(signal):
@@ -79,69 +82,13 @@ class _SummedConvolution(torch.autograd.Function):
             flat_sums = sums.view(-1, n_row)
             sums_gradient = torch.zeros_like(flat_sums)
             for order in range(n_order):
-                part = mixed[order, block].view(-1, n_out)
+                part = mixed[order][block].view(-1, n_out)
                 table_gradient[order].addmm_(flat_sums.T, part)
                 sums_gradient.addmm_(part, table[order].T)
             spread = distance_sums_adjoint(sums_gradient.view(sums.shape))
             signal_gradient[block] = pad_border_adjoint(spread, repeat=repeat_border)
         bias_gradient = gradient.sum(dim=(0, 1, 2, 3, 4))
         return signal_gradient, table_gradient.view(weight.shape), bias_gradient, None, None, None
-
-
-class _TapConvolution(torch.autograd.Function):
-    """The same with 27 taps: more operations, but on the units that multiply matrices.
-
-    In bfloat16 these are so fast that summing first would take longer than multiplying.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: FunctionCtx,
-        signal: Float[Tensor, "vertex batch x y z n_in"],
-        weight: Float[Tensor, "order distance n_in n_out"],
-        bias: Float[Tensor, " n_out"],
-        filters: Float[Tensor, "order vertex vertex"],
-        repeat_border: bool,
-        rectify: bool,
-    ) -> Float[Tensor, "vertex batch x y z n_out"]:
-        ctx.repeat_border = repeat_border  # type: ignore[attr-defined]  # the context takes any attribute
-        volume = _channels_second(pad_border(signal, repeat=repeat_border))
-        taps = _taps(weight)
-        # T_0 is the identity.
-        total = _flat(functional.conv3d(volume, taps[0], bias), len(signal))
-        for polynomial, tap in zip(filters[1:], taps[1:], strict=True):
-            total.addmm_(polynomial, _flat(functional.conv3d(volume, tap), len(signal)))
-        output = total.view(*signal.shape[:-1], weight.shape[-1])
-        return _finish(ctx, output, rectify, signal, weight, filters)
-
-    @staticmethod
-    @once_differentiable
-    def backward(
-        ctx: FunctionCtx, gradient: Float[Tensor, "vertex batch x y z n_out"]
-    ) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
-        gradient, signal, weight, filters = _resume(ctx, gradient)
-        repeat_border = ctx.repeat_border  # type: ignore[attr-defined]  # set in forward
-        padded = pad_border(signal, repeat=repeat_border)
-        volume = _channels_second(padded)
-        flat = gradient.view(len(signal), -1)
-        padded_gradient: Tensor | None = None
-        tap_gradients = []
-        for order, (polynomial, tap) in enumerate(zip(filters, _taps(weight), strict=True)):
-            part = flat if order == 0 else polynomial.T @ flat
-            part = _channels_second(part.view(gradient.shape))
-            to_volume, to_tap, _ = torch.ops.aten.convolution_backward(
-                part, volume, tap, None, [1] * 3, [0] * 3, [1] * 3, False, [0] * 3, 1,
-                [True, True, False],
-            )  # fmt: skip
-            tap_gradients.append(to_tap)
-            padded_gradient = (
-                to_volume if padded_gradient is None else padded_gradient.add_(to_volume)
-            )
-        assert padded_gradient is not None  # there is at least one order
-        spread = padded_gradient.permute(0, 2, 3, 4, 1).view(padded.shape)
-        signal_gradient = pad_border_adjoint(spread, repeat=repeat_border).contiguous()
-        bias_gradient = flat.view(-1, weight.shape[-1]).sum(dim=0)
-        return signal_gradient, _taps_adjoint(tap_gradients), bias_gradient, None, None, None
 
 
 def _finish(ctx: FunctionCtx, output: Tensor, rectify: bool, *saved: Tensor) -> Tensor:
@@ -164,35 +111,9 @@ def _resume(ctx: FunctionCtx, gradient: Tensor) -> list[Tensor]:
 def _blocks(signal: Float[Tensor, "vertex batch x y z n_in"]) -> list[slice]:
     """Cut the vertices in blocks whose signal stays in the cache."""
     n_vertex = len(signal)
-    length = max(_BLOCK // signal[0].numel(), 1) if signal.device.type == "cpu" else n_vertex
+    size = signal[0].numel() * signal.element_size()
+    length = max(_BLOCK_BYTES // size, 1) if signal.device.type == "cpu" else n_vertex
     return [slice(first, first + length) for first in range(0, n_vertex, length)]
-
-
-def _tap_classes(device: torch.device) -> Int[Tensor, " tap"]:
-    """Give the distance class of each of the 27 taps: how many axes it leaves the centre along."""
-    offset = torch.tensor([1, 0, 1], device=device)
-    return (offset[:, None, None] + offset[:, None] + offset).flatten()
-
-
-def _taps(weight: Float[Tensor, "order distance n_in n_out"]) -> list[Tensor]:
-    """Spread the weights of each order over the taps of a 3-D convolution."""
-    taps = weight[:, _tap_classes(weight.device)].permute(0, 3, 2, 1).unflatten(-1, (3, 3, 3))
-    return [tap.contiguous(memory_format=torch.channels_last_3d) for tap in taps]
-
-
-def _taps_adjoint(taps: list[Tensor]) -> Float[Tensor, "order distance n_in n_out"]:
-    gradient = torch.stack(taps).flatten(-3).permute(0, 3, 2, 1)  # (order, tap, n_in, n_out)
-    weight = gradient.new_zeros(len(taps), N_DISTANCE, *gradient.shape[2:])
-    return weight.index_add_(1, _tap_classes(gradient.device), gradient)
-
-
-def _channels_second(signal: Float[Tensor, "vertex batch x y z channel"]) -> Tensor:
-    """View a signal as a batch of volumes, channels last in memory."""
-    return signal.flatten(0, 1).permute(0, 4, 1, 2, 3)
-
-
-def _flat(volume: Tensor, n_vertex: int) -> Float[Tensor, "vertex rest"]:
-    return volume.permute(0, 2, 3, 4, 1).reshape(n_vertex, -1)
 
 
 class SpatioSphericalConvolution(nn.Module):
@@ -200,9 +121,8 @@ class SpatioSphericalConvolution(nn.Module):
 
     ``y_o = b_o + sum_i sum_k sum_r A[o,i,k] D[o,i,r] T_k(L+) S_r x_i`` (Elaldi et al. 2024, eq. 6),
     with ``T_k`` Chebyshev polynomials of the hemisphere's Laplacian and ``S_r`` the sum over the
-    voxels at distance class r. The two weights are multiplied to one table first, and channels are
-    mixed before the sphere is filtered. Where the numbers are float32, the sums over each distance
-    class replace the 27 taps.
+    voxels at distance class r. The two weights are multiplied to one table first, the sums over
+    each distance class replace the 27 taps, and channels are mixed before the sphere is filtered.
 
     Parameters
     ----------
@@ -276,10 +196,8 @@ class SpatioSphericalConvolution(nn.Module):
             rest = [torch.tensordot(t, part, 1) for t, part in zip(filters, mixed, strict=True)][1:]
             output = sum(rest, mixed[0]) + bias
             return functional.relu(output) if rectify else output
-        by_sums = signal.dtype == torch.float32
-        function = _SummedConvolution if by_sums else _TapConvolution
         options = filters, self.repeat_border, rectify
-        return function.apply(signal.contiguous(), table, bias, *options)
+        return _Convolution.apply(signal.contiguous(), table, bias, *options)
 
 
 class NormalisedActivation(nn.Module):
