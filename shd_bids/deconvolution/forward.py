@@ -4,6 +4,12 @@ The signal of a shell is the spherical convolution of the fODF with the response
 degree, ``s_lm = sqrt(4 pi / (2 l + 1)) r_l f_lm`` (Tournier et al. 2007,
 https://doi.org/10.1016/j.neuroimage.2007.02.016). Signals are divided by the b=0 signal of the
 white matter response, so that white matter has b=0 signal 1.
+
+The fODF of one fibre is not taken as a delta function, which rings where it is cut off at a degree:
+where fibres cross, its side lobes add up to what passes for another, and a network that must not
+make them spreads the peaks instead. It is taken as a lobe (``fibre_lobe``) whose side lobes are
+half as large, as is usual where fODFs are turned (Raffelt et al. 2012,
+https://doi.org/10.1109/TMI.2011.2171688), and the response ``r_l`` as that of the lobe.
 """
 
 from collections.abc import Mapping
@@ -24,8 +30,24 @@ from shd_bids.sphere.harmonics import (
     sh_basis,
 )
 
+#: What the lobe of a fibre has of a delta function at the highest degree.
+_LOBE_END = 0.5
 #: Laplace-Beltrami weight when a shell is interpolated (Descoteaux et al. 2007).
 _INTERPOLATION_RIDGE = 0.006
+
+
+def fibre_lobe(lmax: int) -> Float[np.ndarray, " coef"]:
+    """Give the share of a delta function's coefficients in the fODF of one fibre.
+
+    A Gaussian on the sphere: ``exp(-t l (l + 1))``, one half at degree ``lmax``.
+
+    Examples
+    --------
+    >>> fibre_lobe(2).round(3)
+    array([1. , 0.5, 0.5, 0.5, 0.5, 0.5])
+    """
+    degrees = degrees_of_coefficients(lmax)
+    return _LOBE_END ** (degrees * (degrees + 1) / max(lmax * (lmax + 1), 1))
 
 
 @dataclass(frozen=True)
@@ -105,6 +127,7 @@ def build_signal_model(
     n_degree = min(zonal.shape[1], white.shape[1])
     zonal[:, :n_degree] = white[:, :n_degree]
     gain = zonal[:, degrees // 2] * np.sqrt(4.0 * np.pi / (2.0 * degrees + 1.0))
+    gain = gain / fibre_lobe(lmax)
     columns = [sh_basis(gradients.bvecs_ras, lmax) * gain[shells.index]]
     isotropic = tuple(name for name in ("GM", "CSF") if name in responses)
     for tissue in isotropic:
@@ -146,5 +169,12 @@ def vertex_dictionary(
     model: SignalModel, vertices: Float[np.ndarray, "vertex 3"]
 ) -> Float[np.ndarray, "volume vertex_isotropic"]:
     """Give the signal of each vertex amplitude, then of each isotropic coefficient."""
-    white = model.kernel[:, : model.n_coef] @ fit_matrix(vertices, model.lmax)
+    white = model.kernel[:, : model.n_coef] @ lobes_at(vertices, model.lmax)
     return np.concatenate([white, model.kernel[:, model.n_coef :]], axis=1)
+
+
+def lobes_at(
+    vertices: Float[np.ndarray, "vertex 3"], lmax: int
+) -> Float[np.ndarray, "coef vertex"]:
+    """Give the fODF of amplitudes at vertices, each of them a fibre's lobe."""
+    return fibre_lobe(lmax)[:, None] * fit_matrix(vertices, lmax)

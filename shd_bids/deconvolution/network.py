@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shd_bids.sphere.graph import hemisphere_laplacian
-from shd_bids.sphere.harmonics import fit_matrix
 from shd_bids.sphere.healpix import hemisphere
 
+from .forward import lobes_at
 from .layers import SpatioSphericalConvolution
 from .physics import Physics
 from .unet import NetworkForm, SphericalUNet
@@ -78,7 +78,7 @@ class ShdNetwork(nn.Module):
         super().__init__()
         self.settings = settings
         self.lmax = lmax
-        to_sh = fit_matrix(hemisphere(settings.n_side).vertices, lmax)
+        to_sh = lobes_at(hemisphere(settings.n_side).vertices, lmax)
         self.register_buffer("to_sh", torch.as_tensor(to_sh).float(), persistent=False)
         n_tissue = len(settings.tissues)
         self.unet = SphericalUNet(

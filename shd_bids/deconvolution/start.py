@@ -16,13 +16,13 @@ _N_TOGETHER = 100
 _CHUNK = 8192
 #: Weight of the squared white matter amplitudes, relative to the largest eigenvalue of the data
 #: term; without it the lobes of noise are as many as those of fibres.
-_RIDGE = 3e-4
+_RIDGE = 1e-4
 #: Weight of the squared differences to the neighbours, relative to the same eigenvalue, for a
 #: mean squared residual that equals the number of volumes.
 _CONTINUITY = 50.0
 _CONTINUITY_LIMITS = (3e-4, 1e-2)
 #: How much a neighbour at a right angle to the vertex counts, beside one straight along it.
-_ACROSS = 0.2
+_ACROSS = 0.5
 
 
 def neighbour_weights(

@@ -7,6 +7,7 @@ from deconvolution.scans import gradient_table, responses, signal_model
 from shd_bids.deconvolution.forward import (
     SignalModel,
     build_signal_model,
+    fibre_lobe,
     shell_interpolation,
     vertex_dictionary,
 )
@@ -25,7 +26,8 @@ DIRECTIONS = ([0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.6, -0.64, 0.48])
 def test_a_single_fibre_gives_the_response_turned_to_it(direction: list[float]) -> None:
     model = signal_model(("WM",), BVALS, lmax=10)
     fibre = np.array(direction)
-    signal = model.kernel @ sh_basis(fibre[None], 10)[0]
+    lobe = sh_basis(fibre[None], 10)[0] * fibre_lobe(10)
+    signal = model.kernel @ lobe
     table = gradient_table(BVALS)
     expected = fibre_signal(table.bvals, table.bvecs_ras @ fibre, MEAN_INTRA_FRACTION)
     np.testing.assert_allclose(signal, expected, atol=2e-3)  # degrees above 10 are cut off
@@ -94,5 +96,22 @@ def test_the_dictionary_gives_the_signal_of_amplitudes() -> None:
     coefficients = np.random.default_rng(0).standard_normal(model.n_coef + 1)
     amplitudes = sh_basis(vertices, model.lmax) @ coefficients[: model.n_coef]
     unknowns = np.r_[amplitudes, coefficients[model.n_coef :]]
+    lobes = np.r_[coefficients[: model.n_coef] * fibre_lobe(model.lmax), coefficients[-1]]
     actual = vertex_dictionary(model, vertices) @ unknowns
-    np.testing.assert_allclose(actual, model.kernel @ coefficients, atol=1e-9)
+    np.testing.assert_allclose(actual, model.kernel @ lobes, atol=1e-9)
+
+
+@pytest.mark.parametrize("lmax", [8, 18])
+def test_the_side_lobes_of_a_fibre_are_smaller_than_those_of_a_delta_function(lmax: int) -> None:
+    angle = np.radians(np.arange(0.0, 90.0, 0.5))
+    meridian = np.stack([np.sin(angle), np.zeros_like(angle), np.cos(angle)], axis=1)
+    delta_sh = sh_basis(np.array([[0.0, 0.0, 1.0]]), lmax)[0]
+    delta, lobe = (sh_basis(meridian, lmax) @ (delta_sh * s) for s in (1.0, fibre_lobe(lmax)))
+    side_of_delta, side_of_lobe = (f[np.argmax(f < 0) :].max() / f[0] for f in (delta, lobe))
+    assert side_of_lobe < 0.7 * side_of_delta
+    assert lobe.min() / lobe[0] > 0.7 * delta.min() / delta[0]
+
+
+def test_the_lobe_of_a_fibre_keeps_its_volume() -> None:
+    assert fibre_lobe(8)[0] == 1.0
+    assert fibre_lobe(8)[-1] == 0.5
