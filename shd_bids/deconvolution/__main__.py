@@ -1,4 +1,4 @@
-"""Run one fit: ``python -m shd_bids.deconvolution JOB.json``."""
+"""Run one fit: ``python -m shd_bids.deconvolution JOB.json``, or the same with ``torchrun``."""
 
 import logging
 import sys
@@ -7,13 +7,18 @@ from pathlib import Path
 from shd_bids.errors import ShdBidsError
 
 from .job import Job, run_job
+from .parallel import join_team
 
 
 def main() -> int:
     """Fit; a message for the user is the last line on standard error."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
-        run_job(Job.from_file(Path(sys.argv[1])))
+        job = Job.from_file(Path(sys.argv[1]))
+        with join_team(job.device) as team:
+            if not team.is_first:
+                logging.getLogger().setLevel(logging.WARNING)
+            run_job(job, team)
     except ShdBidsError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -16,11 +16,12 @@ from shd_bids.response.io import Response
 
 from .checkpoint import load_weights
 from .device import choose_device, choose_precision, describe_device
-from .forward import build_signal_model
-from .history import History
+from .forward import SignalModel, build_signal_model
+from .history import CHECKPOINT_SECONDS, History
 from .losses import LossWeights
 from .network import NetworkSettings, ShdNetwork
-from .patches import crop_to_mask
+from .parallel import Team
+from .patches import MaskedScan, crop_to_mask
 from .physics import Physics, hide_directions
 from .predict import predict
 from .presets import Preset
@@ -79,6 +80,8 @@ def fit_shd(
     n_threads: int = 1,
     weights_file: Path | None = None,
     checkpoint_file: Path | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    team: Team = Team(),  # noqa: B008  # frozen
 ) -> ShdFit:
     """Deconvolve all shells with a network.
 
@@ -112,31 +115,27 @@ def fit_shd(
         Weights to use without training.
     checkpoint_file
         Where to save the training and to resume it from.
+    checkpoint_seconds
+        Least time between two savings.
+    team
+        Processes that train and predict together; all have the result.
     """
     torch.set_num_threads(n_threads)
-    place = choose_device(device)
+    place = team.place(choose_device(device))
     compute_dtype = choose_precision(precision, place)
     LOGGER.info("Computing on %s in %s.", describe_device(place), compute_dtype)
-    lmax = _limit_degree(lmax, preset)
+    lmax = limit_degree(lmax, preset)
     signal_model = build_signal_model(gradients, shells, responses, lmax)
     generator = torch.Generator().manual_seed(random_seed)
-    settings = NetworkSettings(
-        n_side=preset.n_side,
-        n_level=preset.n_level,
-        filters=preset.filters,
-        n_order=preset.n_order,
-        n_shell=signal_model.n_shell,
-        tissues=signal_model.tissues,
-        **_VARIANTS.get(model, {}),
-    )
-    if not settings.spatial:
+    network = build_network(
+        model, preset, signal_model.n_shell, signal_model.tissues, lmax, generator
+    ).to(place)
+    if not network.settings.spatial:
         preset = replace(preset, halo=0)
-    network = ShdNetwork(settings, lmax, generator).to(place)
     n_part = preset.hidden_parts if weights_file is None else 0
-    parts = [None, *hide_directions(signal_model.shell_index, n_part, generator)]
-    axes_ras = affine[:3, :3] if settings.spatial else None
-    views = [Physics(signal_model, preset.n_side, axes_ras, seen).to(place) for seen in parts]
-    scan = crop_to_mask(dwi, mask, signal_model.scale, views)
+    scan = prepare_scan(
+        dwi, mask, affine, signal_model, network, n_part=n_part, generator=generator
+    )
     weights = LossWeights.for_model(model, tv_weight)
     history = History()
     if weights_file is not None:
@@ -151,17 +150,20 @@ def fit_shd(
             generator=generator,
             compute_dtype=compute_dtype,
             checkpoint_file=checkpoint_file,
+            checkpoint_seconds=checkpoint_seconds,
+            team=team,
         )
     start = time.monotonic()
-    coefficients = predict(network, scan, preset, compute_dtype=compute_dtype)
+    coefficients = predict(network, scan, preset, compute_dtype=compute_dtype, team=team)
     seconds = time.monotonic() - start
-    residual = coefficients @ views[0].kernel.cpu().T - scan.dwi[1:].cpu()
+    residual = coefficients @ scan.views[0].physics.kernel.cpu().T - scan.dwi[1:].cpu()
     rmse = residual.square().mean(dim=-1).sqrt()
     details = {
         "lmax": lmax,
         "tissues": list(signal_model.tissues),
         "device": describe_device(place),
         "precision": str(compute_dtype).removeprefix("torch."),
+        "n_process": team.size,
         "random_seed": random_seed,
         "network": asdict(preset),
         "n_parameter": sum(weight.numel() for weight in network.parameters()),
@@ -177,7 +179,60 @@ def fit_shd(
     return ShdFit(solution, network, history, weights, details)
 
 
-def _limit_degree(lmax: int, preset: Preset) -> int:
+def build_network(
+    model: str,
+    preset: Preset,
+    n_shell: int,
+    tissues: tuple[str, ...],
+    lmax: int,
+    generator: torch.Generator,
+) -> ShdNetwork:
+    """Build the network of a model, on the CPU, with weights from ``generator``."""
+    settings = NetworkSettings(
+        n_side=preset.n_side,
+        n_level=preset.n_level,
+        filters=preset.filters,
+        n_order=preset.n_order,
+        n_shell=n_shell,
+        tissues=tissues,
+        **_VARIANTS.get(model, {}),
+    )
+    return ShdNetwork(settings, lmax, generator)
+
+
+def prepare_scan(
+    dwi: Float[np.ndarray, "x y z volume"],
+    mask: Bool[np.ndarray, "x y z"],
+    affine: Float[np.ndarray, "4 4"],
+    signal_model: SignalModel,
+    network: ShdNetwork,
+    *,
+    n_part: int,
+    generator: torch.Generator,
+) -> MaskedScan:
+    """Make a scan ready for a network, on its device.
+
+    Parameters
+    ----------
+    dwi, mask, affine
+        The scan, scanner units.
+    signal_model
+        Its physics.
+    network
+        That will be given it.
+    n_part
+        In how many parts directions are dealt, to hide one at a time; 0 hides none.
+    generator
+        Deals.
+    """
+    place, settings = network.to_sh.device, network.settings
+    parts = [None, *hide_directions(signal_model.shell_index, n_part, generator)]
+    axes_ras = affine[:3, :3] if settings.spatial else None
+    views = [Physics(signal_model, settings.n_side, axes_ras, seen).to(place) for seen in parts]
+    return crop_to_mask(dwi, mask, signal_model.scale, views)
+
+
+def limit_degree(lmax: int, preset: Preset) -> int:
     """Limit the degree to what the vertices of the network can carry."""
     largest = preset.largest_degree
     if lmax > largest:

@@ -10,24 +10,24 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Bool, Float
 
-from shd_bids.dwi.gradients import GradientTable, read_mrtrix_gradients
-from shd_bids.dwi.shells import Shells, cluster_shells
-from shd_bids.response.io import Response, read_response
+from shd_bids.errors import ConfigError
 
 from .checkpoint import save_weights
 from .classical import fit_csd, fit_msmt_csd
 from .fit import SHD_LABELS, fit_shd
-from .history import History
+from .history import CHECKPOINT_SECONDS, History
+from .inputs import ScanFiles, ScanInputs, load_scan
 from .losses import LossWeights
+from .parallel import Team
 from .presets import get_preset
 from .rumba import fit_rumba
 from .solution import TISSUES, FodfSolution
+from .study import train_study
 
 LOGGER = logging.getLogger(__name__)
 
@@ -41,7 +41,12 @@ _CLASSICAL: dict[str, Callable[..., FodfSolution]] = {
 
 @dataclass(frozen=True)
 class Job:
-    """What to fit and how; the keys of the job file."""
+    """What to fit and how; the keys of the job file.
+
+    With further ``scans``, each with the keys of the job's own (``responses`` only where they
+    differ), one network is trained for all of them and nothing is deconvolved: its weights are
+    the ``weights_file`` of a job for each scan.
+    """
 
     dwi_file: Path
     gradients_file: Path
@@ -61,80 +66,67 @@ class Job:
     random_seed: int = 0
     n_threads: int = 1
     weights_file: Path | None = None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    scans: tuple[ScanFiles, ...] = ()
+
+    @property
+    def files(self) -> ScanFiles:
+        """The scan of the job."""
+        return ScanFiles(self.dwi_file, self.gradients_file, self.mask_file, self.responses)
 
     @classmethod
     def from_file(cls, file: Path) -> "Job":
         """Read a job file."""
         values: dict[str, Any] = json.loads(file.read_text())
-        for name in ("dwi_file", "gradients_file", "mask_file", "out_dir"):
-            values[name] = Path(values[name])
-        for name in ("checkpoint_dir", "weights_file"):
-            values[name] = Path(values[name]) if values.get(name) else None
-        values["responses"] = {key: Path(path) for key, path in values["responses"].items()}
-        return cls(**values)
+        further = [
+            ScanFiles.from_dict({"responses": values["responses"]} | scan)
+            for scan in values.get("scans") or ()
+        ]
+        paths = {
+            name: Path(values[name]) if values.get(name) else None
+            for name in ("out_dir", "checkpoint_dir", "weights_file")
+        }
+        return cls(**values | vars(ScanFiles.from_dict(values)) | paths | {"scans": tuple(further)})
 
 
-@dataclass(frozen=True)
-class _Inputs:
-    dwi: Float[np.ndarray, "x y z volume"]
-    mask: Bool[np.ndarray, "x y z"]
-    gradients: GradientTable
-    shells: Shells
-    responses: dict[str, Response]
-    affine: Float[np.ndarray, "4 4"]
+def run_job(job: Job, team: Team = Team()) -> None:  # noqa: B008  # frozen
+    """Fit, and write the solution, the weights, the course of the training and a summary.
 
-
-def _load(job: Job) -> _Inputs:
-    image = cast(nib.Nifti1Image, nib.load(job.dwi_file))
-    mask = cast(nib.Nifti1Image, nib.load(job.mask_file))
-    gradients = read_mrtrix_gradients(job.gradients_file)
-    shells = cluster_shells(
-        gradients.bvals, b0_threshold=job.b0_threshold, tolerance=job.shell_tolerance
-    )
-    return _Inputs(
-        dwi=np.asarray(image.dataobj, dtype=np.float32),
-        mask=np.asarray(mask.dataobj) > 0,
-        gradients=gradients,
-        shells=shells,
-        responses={
-            tissue: read_response(file, tissue, shells.bvals)
-            for tissue, file in job.responses.items()
-        },
-        affine=image.affine,
-    )
-
-
-def run_job(job: Job) -> None:
-    """Fit, and write the solution, the weights, the course of the training and a summary."""
+    The first process of a team writes; the others only help a network.
+    """
     start = time.monotonic()
     job.out_dir.mkdir(parents=True, exist_ok=True)
-    inputs = _load(job)
     summary: dict[str, Any] = {"model": job.model, "lmax": job.lmax}
-    if job.model in SHD_LABELS:
-        solution, details = _fit_shd(job, inputs)
-        summary |= details
-    else:
-        fit = _CLASSICAL[job.model]
-        solution = fit(
-            inputs.dwi,
-            inputs.gradients,
-            inputs.shells,
-            inputs.mask,
-            inputs.responses,
-            lmax=job.lmax,
-            n_threads=job.n_threads,
-        )
-        summary |= {"tissues": ["WM", *solution.tissue], "device": "cpu"}
+    if job.scans:
+        summary |= _fit_study(job, team)
+    elif job.model in SHD_LABELS:
+        summary |= _fit_shd(job, team)
+    elif team.is_first:
+        summary |= _fit_classical(job)
+    if not team.is_first:
+        return
     summary["seconds"] = time.monotonic() - start
-    _save(solution, inputs, job.out_dir)
     _write_json(summary, job.out_dir / "summary.json")
     LOGGER.info("Fitted %s in %.0f s.", job.model, summary["seconds"])
 
 
-def _fit_shd(job: Job, inputs: _Inputs) -> tuple[FodfSolution, dict[str, Any]]:
-    preset = get_preset(job.preset)
-    if job.n_step is not None:
-        preset = replace(preset, steps=job.n_step)
+def _fit_classical(job: Job) -> dict[str, Any]:
+    inputs = load_scan(job.files, job.b0_threshold, job.shell_tolerance)
+    solution = _CLASSICAL[job.model](
+        inputs.dwi,
+        inputs.gradients,
+        inputs.shells,
+        inputs.mask,
+        inputs.responses,
+        lmax=job.lmax,
+        n_threads=job.n_threads,
+    )
+    _save(solution, inputs, job.out_dir)
+    return {"tissues": ["WM", *solution.tissue], "device": "cpu"}
+
+
+def _fit_shd(job: Job, team: Team) -> dict[str, Any]:
+    inputs = load_scan(job.files, job.b0_threshold, job.shell_tolerance)
     fit = fit_shd(
         inputs.dwi,
         inputs.gradients,
@@ -142,21 +134,50 @@ def _fit_shd(job: Job, inputs: _Inputs) -> tuple[FodfSolution, dict[str, Any]]:
         inputs.mask,
         inputs.responses,
         affine=inputs.affine,
-        model=job.model,
-        preset=preset,
-        lmax=job.lmax,
-        tv_weight=job.tv_weight,
-        device=job.device,
-        precision=job.precision,
-        random_seed=job.random_seed,
-        n_threads=job.n_threads,
         weights_file=job.weights_file,
-        checkpoint_file=job.checkpoint_dir and job.checkpoint_dir / "training.safetensors",
+        **_network_options(job, team),
     )
-    if job.weights_file is None:
+    if team.is_first:
+        if job.weights_file is None:
+            _write_json(_describe_history(fit.history, fit.weights), job.out_dir / "history.json")
+        save_weights(fit.network, job.out_dir / "weights.safetensors")
+        _save(fit.solution, inputs, job.out_dir)
+    return fit.details | {"preset": job.preset}
+
+
+def _fit_study(job: Job, team: Team) -> dict[str, Any]:
+    if job.model not in SHD_LABELS:
+        raise ConfigError(
+            f"The model {job.model} has no network to train on several scans; choose one of "
+            f"{', '.join(SHD_LABELS)}."
+        )
+    fit = train_study(
+        [job.files, *job.scans],
+        b0_threshold=job.b0_threshold,
+        shell_tolerance=job.shell_tolerance,
+        **_network_options(job, team),
+    )
+    if team.is_first:
         _write_json(_describe_history(fit.history, fit.weights), job.out_dir / "history.json")
-    save_weights(fit.network, job.out_dir / "weights.safetensors")
-    return fit.solution, fit.details | {"preset": job.preset}
+        save_weights(fit.network, job.out_dir / "weights.safetensors")
+    return fit.details | {"preset": job.preset}
+
+
+def _network_options(job: Job, team: Team) -> dict[str, Any]:
+    preset = get_preset(job.preset)
+    return {
+        "model": job.model,
+        "preset": preset if job.n_step is None else replace(preset, steps=job.n_step),
+        "lmax": job.lmax,
+        "tv_weight": job.tv_weight,
+        "device": job.device,
+        "precision": job.precision,
+        "random_seed": job.random_seed,
+        "n_threads": job.n_threads,
+        "checkpoint_file": job.checkpoint_dir and job.checkpoint_dir / "training.safetensors",
+        "checkpoint_seconds": job.checkpoint_seconds,
+        "team": team,
+    }
 
 
 def _describe_history(history: History, weights: LossWeights) -> dict[str, Any]:
@@ -170,7 +191,7 @@ def _describe_history(history: History, weights: LossWeights) -> dict[str, Any]:
     }
 
 
-def _save(solution: FodfSolution, inputs: _Inputs, out_dir: Path) -> None:
+def _save(solution: FodfSolution, inputs: ScanInputs, out_dir: Path) -> None:
     fractions = solution.fractions
     absent = np.zeros_like(solution.rmse)
     images = {

@@ -1,7 +1,7 @@
 """Deconvolve a whole scan with a trained network, tile by tile."""
 
 import logging
-from itertools import product
+from itertools import islice, product
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,6 +11,7 @@ from torch.nn import functional
 from shd_bids.errors import DeviceError
 
 from .network import ShdNetwork
+from .parallel import Team
 from .patches import MaskedScan
 from .presets import Preset
 
@@ -23,13 +24,14 @@ def predict(
     preset: Preset,
     *,
     compute_dtype: torch.dtype = torch.float32,
+    team: Team = Team(),  # noqa: B008  # frozen
 ) -> Float[Tensor, "voxel unknown"]:
     """Deconvolve every voxel of the mask.
 
     The scan is cut in tiles that share no voxel; each is given a halo of neighbours, whose result
     is thrown away. Tiles start at multiples of the U-Net's spatial pooling, so that its cells are
-    the same in every tile, and are shrunk to the mask. Tiles are halved when the card's memory
-    does not suffice.
+    the same in every tile, and are shrunk to the mask. Tiles are dealt out to the processes of
+    ``team``, all of which have the result, and halved when the memory of a card does not suffice.
 
     Returns
     -------
@@ -44,19 +46,23 @@ def predict(
     tile = preset.tile
     smallest = 2 ** (preset.n_level - 1)
     while True:
+        full: torch.cuda.OutOfMemoryError | None = None
         try:
-            return _predict_tiles(network, scan, tile, preset.halo, smallest, compute_dtype)
+            result = _predict_tiles(network, scan, tile, preset.halo, smallest, compute_dtype, team)
         except torch.cuda.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            if tile // 2 < smallest:
-                free, total = torch.cuda.mem_get_info(scan.dwi.device)
-                raise DeviceError(
-                    f"The card ran out of memory with tiles of {tile} voxels: "
-                    f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB are free. "
-                    "Use --shd-preset fast or --device cpu, or end other jobs on the card."
-                ) from error
-            tile = max(tile // 2 // smallest * smallest, smallest)
-            LOGGER.warning("The card ran out of memory; going on with tiles of %d voxels.", tile)
+            full = error.with_traceback(None)  # whose frames hold what the card has no room for
+        if not any(team.gather(full is not None)):
+            return team.add(result.to(scan.dwi.device)).cpu() if team.size > 1 else result
+        torch.cuda.empty_cache()
+        if tile // 2 < smallest:
+            free, total = torch.cuda.mem_get_info(scan.dwi.device)
+            raise DeviceError(
+                f"The card ran out of memory with tiles of {tile} voxels: "
+                f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB are free. "
+                "Use --shd-preset fast or --device cpu, or end other jobs on the card."
+            ) from full
+        tile = max(tile // 2 // smallest * smallest, smallest)
+        LOGGER.warning("The card ran out of memory; going on with tiles of %d voxels.", tile)
 
 
 @torch.inference_mode()
@@ -67,14 +73,17 @@ def _predict_tiles(
     halo: int,
     cell: int,
     compute_dtype: torch.dtype,
+    team: Team,
 ) -> Float[Tensor, "voxel unknown"]:
+    """Give the voxels of this process's tiles, zero elsewhere."""
     network.eval()
     view, shape = scan.views[0], scan.row.shape
     result = torch.zeros(len(scan.dwi), view.physics.kernel.shape[1])
     # Zeros stand for what lies beyond the box, as in training.
     end = [halo + (-length) % cell for length in shape]
     rows = functional.pad(scan.row, (halo, end[2], halo, end[1], halo, end[0]))
-    for corner in product(*(range(0, length, tile) for length in shape)):
+    corners = product(*(range(0, length, tile) for length in shape))
+    for corner in islice(corners, team.rank, None, team.size):
         core = _occupied(scan.mask, corner, tile, cell)
         if core is None:
             continue

@@ -7,49 +7,16 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
-from deconvolution.scans import TINY, gradient_table, responses, signal_model, tiny_signal
+from deconvolution.job_files import AFFINE, SHAPE, write_job
+from deconvolution.scans import TINY
 
 from shd_bids.deconvolution.checkpoint import read_settings
 from shd_bids.deconvolution.job import Job, run_job
 from shd_bids.deconvolution.presets import PRESETS
-from shd_bids.dwi.gradients import write_mrtrix_gradients
-from shd_bids.response.io import write_response
-
-SHAPE = (6, 6, 6)
-AFFINE = np.diag([-2.0, 2.0, 2.0, 1.0])
-
-
-def _write_job(folder: Path, **changes: Any) -> Path:
-    mask = np.ones(SHAPE, dtype=np.uint8)
-    mask[0] = 0
-    images = {"dwi": tiny_signal(signal_model(), SHAPE), "mask": mask}
-    for name, data in images.items():
-        nib.save(nib.Nifti1Image(data, AFFINE), folder / f"{name}.nii.gz")
-    write_mrtrix_gradients(gradient_table(), folder / "dwi.b")
-    for tissue, response in responses().items():
-        write_response(response, folder / f"{tissue}.txt")
-    job = {
-        "dwi_file": str(folder / "dwi.nii.gz"),
-        "gradients_file": str(folder / "dwi.b"),
-        "mask_file": str(folder / "mask.nii.gz"),
-        "responses": {tissue: str(folder / f"{tissue}.txt") for tissue in ("WM", "CSF")},
-        "model": "shd-tv",
-        "preset": "fast",
-        "n_step": 3,
-        "lmax": 2,
-        "device": "cpu",
-        "precision": "float32",
-        "checkpoint_dir": str(folder / "checkpoint"),
-        "out_dir": str(folder / "out"),
-    }
-    job_file = folder / "job.json"
-    job_file.write_text(json.dumps(job | changes))
-    return job_file
 
 
 def _run(job_file: Path) -> subprocess.CompletedProcess[str]:
@@ -90,7 +57,7 @@ def tiny_preset(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("tiny_preset")
 def test_a_job_writes_every_file(tmp_path: Path) -> None:
-    run_job(Job.from_file(_write_job(tmp_path)))
+    run_job(Job.from_file(write_job(tmp_path)))
     out_dir = tmp_path / "out"
     _check_outputs(out_dir, 6)
     history = json.loads((out_dir / "history.json").read_text())
@@ -113,7 +80,7 @@ def test_a_job_writes_every_file(tmp_path: Path) -> None:
 def test_the_predecessors_of_shd_are_settings_of_its_network(
     model: str, spatial: bool, form: str, tmp_path: Path
 ) -> None:
-    run_job(Job.from_file(_write_job(tmp_path, model=model)))
+    run_job(Job.from_file(write_job(tmp_path, model=model)))
     out_dir = tmp_path / "out"
     _check_outputs(out_dir, 6)
     settings = read_settings(out_dir / "weights.safetensors")
@@ -124,10 +91,10 @@ def test_the_predecessors_of_shd_are_settings_of_its_network(
 
 @pytest.mark.usefixtures("tiny_preset")
 def test_saved_weights_give_the_same_fodf_without_training(tmp_path: Path) -> None:
-    run_job(Job.from_file(_write_job(tmp_path)))
+    run_job(Job.from_file(write_job(tmp_path)))
     weights_file = str(tmp_path / "out" / "weights.safetensors")
     again_dir = tmp_path / "again"
-    again = _write_job(tmp_path, weights_file=weights_file, out_dir=str(again_dir))
+    again = write_job(tmp_path, weights_file=weights_file, out_dir=str(again_dir))
     run_job(Job.from_file(again))
     first, second = (
         np.asarray(nib.load(folder / "fod_WM.nii.gz").dataobj)
@@ -142,14 +109,14 @@ def test_a_degree_beyond_the_vertices_is_lowered_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        run_job(Job.from_file(_write_job(tmp_path, lmax=8, n_step=1)))
+        run_job(Job.from_file(write_job(tmp_path, lmax=8, n_step=1)))
     assert "--lmax 8 is more than a sphere with n_side 2 carries; using 2" in caplog.text
     assert nib.load(tmp_path / "out" / "fod_WM.nii.gz").shape == (*SHAPE, 6)
 
 
 @pytest.mark.parametrize("model", ["csd", "msmt-csd", "rumba", "rumba-tv"])
 def test_a_classical_model_writes_its_images_and_a_summary(model: str, tmp_path: Path) -> None:
-    run_job(Job.from_file(_write_job(tmp_path, model=model)))
+    run_job(Job.from_file(write_job(tmp_path, model=model)))
     out_dir = tmp_path / "out"
     names = {file.name.split(".")[0] for file in out_dir.iterdir()}
     tissues = ["WM"] if model == "csd" else ["WM", "CSF"]
@@ -161,7 +128,7 @@ def test_a_classical_model_writes_its_images_and_a_summary(model: str, tmp_path:
 
 
 def test_an_error_ends_the_process_with_its_message_as_the_last_line(tmp_path: Path) -> None:
-    result = _run(_write_job(tmp_path, preset="huge"))
+    result = _run(write_job(tmp_path, preset="huge"))
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
     assert last == "--shd-preset huge is unknown; choose one of fast, standard, paper."
@@ -170,7 +137,7 @@ def test_an_error_ends_the_process_with_its_message_as_the_last_line(tmp_path: P
 
 @pytest.mark.slow
 def test_a_job_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
-    result = _run(_write_job(tmp_path))
+    result = _run(write_job(tmp_path))
     assert result.returncode == 0, result.stderr
     assert "Fitted shd-tv" in result.stdout.splitlines()[-1]
     _check_outputs(tmp_path / "out", 6)

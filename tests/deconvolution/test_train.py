@@ -13,7 +13,7 @@ from shd_bids.deconvolution.losses import LossWeights, ShdLoss
 from shd_bids.deconvolution.network import ShdNetwork
 from shd_bids.deconvolution.patches import MaskedScan, Patch, PatchSampler
 from shd_bids.deconvolution.train import train
-from shd_bids.errors import TrainingError
+from shd_bids.errors import TrainingError, WeightsError
 
 MODEL = signal_model()
 SCAN = tiny_scan(MODEL)
@@ -141,6 +141,18 @@ def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     again, again_history = _train(checkpoint_file=checkpoint_file)
     assert _same_weights(again, network)
     assert again_history == history
+
+
+def test_the_checkpoint_of_another_training_is_refused_with_what_differs(tmp_path: Path) -> None:
+    checkpoint_file = tmp_path / "training.safetensors"
+    _train(checkpoint_file=checkpoint_file)
+    with pytest.raises(WeightsError, match="another training: batch, steps differed"):
+        _train(checkpoint_file=checkpoint_file, batch=2, steps=7)
+    with pytest.raises(WeightsError, match="another training: random_seed differed"):
+        _train(checkpoint_file=checkpoint_file, seed=1)
+    other = replace(SCAN, dwi=1.01 * SCAN.dwi)
+    with pytest.raises(WeightsError, match="another training: data differed"):
+        _train(checkpoint_file=checkpoint_file, scan=other)
 
 
 def test_a_voxel_does_not_depend_on_its_batch_after_training() -> None:
