@@ -6,6 +6,7 @@ from pathlib import Path
 
 from shd_bids.errors import ShdBidsError
 
+from .allocation import keep_freed_memory
 from .job import Job, run_job
 from .parallel import join_team
 
@@ -13,6 +14,7 @@ from .parallel import join_team
 def main() -> int:
     """Fit; a message for the user is the last line on standard error."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    keep_freed_memory()
     try:
         job = Job.from_file(Path(sys.argv[1]))
         with join_team(job.device) as team:

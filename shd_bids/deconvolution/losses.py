@@ -1,10 +1,8 @@
 """The four terms of the loss: masked means over voxels (Elaldi et al. 2024, section 3.3).
 
 Scales and weights are those of the authors, whose sphere has ``REFERENCE_PIXELS`` pixels, but for
-non-negativity, which weighs twice as much as theirs. With theirs, the side lobes of two fibres 45
-to 60 degrees apart add up to a third peak: 0.024 a fibre on the demo's phantom (``make demo``, SNR
-15, peaks from a tenth of the largest, learning rate 3e-3) against none; the angular error is 2.06
-against 2.12 degrees.
+non-negativity and SHD-TV's sparsity, which weigh twice as much as theirs: fewer false peaks at the
+same angular error.
 """
 
 from dataclasses import dataclass
@@ -102,7 +100,7 @@ class LossWeights:
 
     reconstruction: float = 1.0
     non_negativity: float = 0.2
-    sparsity: float = 5e-5
+    sparsity: float = 1e-4
     total_variation: float = 0.5
 
     @classmethod

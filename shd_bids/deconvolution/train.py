@@ -26,7 +26,7 @@ from .presets import Preset
 
 LOGGER = logging.getLogger(__name__)
 
-_WARM_UP = 0.1  # share of the steps during which the learning rate rises
+_WARM_UP = 0.3  # share of the steps during which the learning rate rises
 _LARGEST_GRADIENT = 0.01  # typical ones are a tenth of it; rare ones are a hundred times it
 _WEIGHT_DECAY = 1e-4
 _DIVERGED = 3.0  # times the loss that the same patches had before training

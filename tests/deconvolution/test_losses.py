@@ -89,11 +89,11 @@ def test_amplitudes_that_are_not_negative_cost_nothing_in_non_negativity() -> No
         ("shd", 0.7, LossWeights(sparsity=1e-5, total_variation=0.0)),
         ("esd", 0.7, LossWeights(sparsity=1e-5, total_variation=0.0)),
         ("rt-esd", None, LossWeights(sparsity=1e-5, total_variation=0.0)),
-        ("shd-tv", None, LossWeights(sparsity=5e-5, total_variation=0.5)),
-        ("shd-tv", 0.2, LossWeights(sparsity=5e-5, total_variation=0.2)),
+        ("shd-tv", None, LossWeights(sparsity=1e-4, total_variation=0.5)),
+        ("shd-tv", 0.2, LossWeights(sparsity=1e-4, total_variation=0.2)),
     ],
 )
-def test_weights_are_those_of_the_paper(
+def test_each_model_has_its_weights(
     model: str, tv_weight: float | None, expected: LossWeights
 ) -> None:
     assert LossWeights.for_model(model, tv_weight) == expected
