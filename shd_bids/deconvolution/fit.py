@@ -132,9 +132,9 @@ def fit_shd(
     ).to(place)
     if not network.settings.spatial:
         preset = replace(preset, halo=0)
-    n_part = preset.hidden_parts if weights_file is None else 0
+    hiding = preset if weights_file is None else None
     scan = prepare_scan(
-        dwi, mask, affine, signal_model, network, n_part=n_part, generator=generator
+        dwi, mask, affine, signal_model, network, preset=hiding, generator=generator
     )
     weights = LossWeights.for_model(model, tv_weight)
     history = History()
@@ -207,7 +207,7 @@ def prepare_scan(
     signal_model: SignalModel,
     network: ShdNetwork,
     *,
-    n_part: int,
+    preset: Preset | None,
     generator: torch.Generator,
 ) -> MaskedScan:
     """Make a scan ready for a network, on its device.
@@ -220,13 +220,14 @@ def prepare_scan(
         Its physics.
     network
         That will be given it.
-    n_part
-        In how many parts directions are dealt, to hide one at a time; 0 hides none.
+    preset
+        How much of the scan is hidden; None, where no network is trained, hides nothing.
     generator
-        Deals.
+        Deals the directions.
     """
+    n_part, n_shown = (preset.hidden_parts, preset.shown_directions) if preset else (0, None)
     place, settings = network.to_sh.device, network.settings
-    parts = [None, *hide_directions(signal_model.shell_index, n_part, generator)]
+    parts = [None, *hide_directions(signal_model.shell_index, n_part, generator, n_shown)]
     axes_ras = affine[:3, :3] if settings.spatial else None
     views = [Physics(signal_model, settings.n_side, axes_ras, seen).to(place) for seen in parts]
     return crop_to_mask(dwi, mask, signal_model.scale, views)

@@ -57,6 +57,7 @@ class Job:
     checkpoint_dir: Path | None = None
     preset: str = "fast"
     n_step: int | None = None
+    shown_directions: int | None = None
     tv_weight: float | None = None
     lmax: int = 8
     b0_threshold: float = 100.0
@@ -165,9 +166,10 @@ def _fit_study(job: Job, team: Team) -> dict[str, Any]:
 
 def _network_options(job: Job, team: Team) -> dict[str, Any]:
     preset = get_preset(job.preset)
+    steps = preset.steps if job.n_step is None else job.n_step
     return {
         "model": job.model,
-        "preset": preset if job.n_step is None else replace(preset, steps=job.n_step),
+        "preset": replace(preset, steps=steps, shown_directions=job.shown_directions),
         "lmax": job.lmax,
         "tv_weight": job.tv_weight,
         "device": job.device,

@@ -107,28 +107,42 @@ class Physics(nn.Module):
 
 
 def hide_directions(
-    shell_index: Int[np.ndarray, " volume"], n_part: int, generator: torch.Generator
+    shell_index: Int[np.ndarray, " volume"],
+    n_part: int,
+    generator: torch.Generator,
+    n_shown: int | None = None,
 ) -> list[Bool[np.ndarray, " volume"]]:
-    """Deal the directions of each shell out in parts, and hide one part at a time.
+    """Choose what a network sees of each shell in each of several views.
+
+    By default the directions are dealt out in parts, one of which is hidden in each view: the
+    network learns what the voxels around say of the directions that it does not see. With
+    ``n_shown``, each view shows so many, as a shorter scan would have, and hides all others: the
+    network learns to see the long scan in the short one (Elaldi et al. 2024, section 4).
 
     Parameters
     ----------
     shell_index
         The shell of each volume; b=0, shell 0, is never hidden.
     n_part
-        Number of parts; 0 gives none.
+        Number of views; 0 gives none.
     generator
         Deals.
+    n_shown
+        Directions of each shell that a view shows, at most.
 
     Returns
     -------
     seen
-        For each part, the volumes that are not in it.
+        For each view, the volumes that enter the network.
     """
-    part = np.full(len(shell_index), -1)
-    if n_part:
-        for shell in range(1, int(shell_index.max()) + 1):
-            volumes = np.flatnonzero(shell_index == shell)
-            dealt = torch.randperm(len(volumes), generator=generator).numpy()
-            part[volumes[dealt]] = np.arange(len(volumes)) % n_part
-    return [part != number for number in range(n_part)]
+    views = [np.ones(len(shell_index), dtype=bool) for _ in range(n_part)]
+    for shell in range(1, int(shell_index.max()) + 1 if n_part else 0):
+        volumes = np.flatnonzero(shell_index == shell)
+        dealt = volumes[torch.randperm(len(volumes), generator=generator).numpy()]
+        for number, view in enumerate(views):
+            if n_shown is not None:
+                order = torch.randperm(len(volumes), generator=generator).numpy()
+                view[volumes[order[n_shown:]]] = False
+            else:
+                view[dealt[number::n_part]] = False
+    return views

@@ -31,6 +31,9 @@ class Preset:
     hidden_parts
         In how many parts the directions are dealt, one of which is hidden from the network at a
         time and predicted by it; 0 to show all and to predict what was seen.
+    shown_directions
+        Instead of all parts but one, this many directions of each shell are shown at a time: for a
+        network that is trained on long scans and used on short ones. None shows all but one part.
     tile, halo
         Edge of a prediction tile's core and the margin around it, in voxels, multiples of
         2^(n_level - 1).
@@ -50,6 +53,7 @@ class Preset:
     tile: int
     halo: int
     loss_n_side: int
+    shown_directions: int | None = None
 
     @property
     def largest_degree(self) -> int:

@@ -93,7 +93,7 @@ def train_study(
     network = build_network(model, preset, n_shell, tissues, lmax, generator).to(place)
     start = time.monotonic()
     prepared = [
-        _load(files, network, preset.hidden_parts, random_seed, b0_threshold, shell_tolerance)
+        _load(files, network, preset, random_seed, b0_threshold, shell_tolerance)
         for files in team.share(scans)
     ]
     loading_seconds = time.monotonic() - start
@@ -151,7 +151,7 @@ def _common_acquisition(
 def _load(
     files: ScanFiles,
     network: ShdNetwork,
-    n_part: int,
+    preset: Preset,
     random_seed: int,
     b0_threshold: float,
     shell_tolerance: float,
@@ -161,7 +161,7 @@ def _load(
     # A generator of its own: what is hidden does not depend on the process that has the scan.
     generator = torch.Generator().manual_seed(random_seed)
     scan = prepare_scan(
-        inputs.dwi, inputs.mask, inputs.affine, model, network, n_part=n_part, generator=generator
+        inputs.dwi, inputs.mask, inputs.affine, model, network, preset=preset, generator=generator
     )
     LOGGER.info("Loaded %s: %d voxels.", files.dwi_file, len(scan.dwi) - 1)
     return scan

@@ -24,6 +24,14 @@ def test_every_shell_is_dealt_out_evenly() -> None:
         assert hidden.max() - hidden.min() <= 1
 
 
+def test_a_short_scan_is_shown_instead_if_asked() -> None:
+    seen = np.stack(hide_directions(SHELLS, 4, torch.Generator().manual_seed(0), 2))
+    assert seen[:, SHELLS == 0].all()
+    for shell in (1, 2):
+        np.testing.assert_array_equal(seen[:, SHELLS == shell].sum(axis=1), 2)
+    assert len(np.unique(seen, axis=0)) > 1
+
+
 def test_no_parts_hide_nothing() -> None:
     assert hide_directions(SHELLS, 0, torch.Generator()) == []
     assert not tiny_physics(MODEL).hides
