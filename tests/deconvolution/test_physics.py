@@ -28,7 +28,7 @@ def test_a_short_scan_is_shown_instead_if_asked() -> None:
     seen = np.stack(hide_directions(SHELLS, 4, torch.Generator().manual_seed(0), 2))
     assert seen[:, SHELLS == 0].all()
     for shell in (1, 2):
-        np.testing.assert_array_equal(seen[:, SHELLS == shell].sum(axis=1), 2)
+        np.testing.assert_array_equal(seen[:, shell == SHELLS].sum(axis=1), 2)
     assert len(np.unique(seen, axis=0)) > 1
 
 
