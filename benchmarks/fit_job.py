@@ -10,12 +10,14 @@ from pathlib import Path
 
 import torch
 
+from shd_bids.deconvolution.allocation import keep_freed_memory
 from shd_bids.deconvolution.job import Job, run_job
 
 
 def main(argv: list[str]) -> None:
     """Run the job, then write ``card.json`` beside what the fit has written."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    keep_freed_memory()
     job = Job.from_file(Path(argv[0]))
     run_job(job)
     peak = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
