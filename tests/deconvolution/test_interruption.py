@@ -23,14 +23,24 @@ from shd_bids.deconvolution.losses import LossWeights
 from shd_bids.deconvolution.network import ShdNetwork
 from shd_bids.deconvolution.train import train
 
-N_STEP = 40
+N_STEP = 99
 N_KILL = 3
+TESTS = Path(__file__).resolve().parents[1]
+#: ``python -m shd_bids.deconvolution``, with the network of the tests.
+PROGRAM = """
+import sys
+from deconvolution.scans import TINY
+from shd_bids.deconvolution.__main__ import main
+from shd_bids.deconvolution.presets import PRESETS
+PRESETS["fast"] = TINY
+sys.exit(main())
+"""
 
 
 def _start(job_file: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "shd_bids.deconvolution", str(job_file)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        [sys.executable, "-c", PROGRAM, str(job_file)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)},
         stdout=subprocess.DEVNULL,
     )
 
@@ -49,7 +59,6 @@ def _wait_for_checkpoints(process: subprocess.Popen[bytes], file: Path, n_checkp
             last, n_checkpoint = now, n_checkpoint - 1
 
 
-@pytest.mark.slow
 def test_a_training_killed_three_times_ends_as_one_that_was_not(tmp_path: Path) -> None:
     options = {"n_step": N_STEP, "checkpoint_seconds": 0.0}
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -60,7 +69,7 @@ def test_a_training_killed_three_times_ends_as_one_that_was_not(tmp_path: Path) 
         process = _start(job_file)
         checkpoint_file = broken / "checkpoint" / "training.safetensors"
         _wait_for_checkpoints(process, checkpoint_file, chance.randint(1, N_STEP // N_KILL - 3))
-        time.sleep(chance.uniform(0.0, 0.1))  # anywhere in a step
+        time.sleep(chance.uniform(0.0, 0.03))  # anywhere in a step
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     assert _start(job_file).wait() == 0
