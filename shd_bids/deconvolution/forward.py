@@ -9,7 +9,7 @@ The fODF of one fibre is not taken as a delta function, which rings where it is 
 where fibres cross, its side lobes add up to what passes for another, and a network that must not
 make them spreads the peaks instead. It is taken as a lobe (``fibre_lobe``) whose side lobes are
 half as large, as is usual where fODFs are turned (Raffelt et al. 2012,
-https://doi.org/10.1109/TMI.2011.2171688), and the response ``r_l`` as that of the lobe.
+https://doi.org/10.1002/mrm.23058), and the response ``r_l`` as that of the lobe.
 """
 
 from collections.abc import Mapping

@@ -3,7 +3,7 @@
 The network's outputs are amplitudes at the vertices and isotropic coefficients, all non-negative.
 The non-negative least-squares solution in exactly these unknowns is the data term's own optimum.
 Neighbouring voxels are kept alike, a little more so along a fibre than across it (after fibre
-continuity, Reisert et al. 2011, https://doi.org/10.1007/978-3-642-23629-7_27): the network, whose
+continuity, Reisert and Kiselev 2011, https://doi.org/10.1109/TMI.2011.2112769): the network, whose
 convolutions tell no fibre's direction from another's, need not learn that from nothing.
 """
 

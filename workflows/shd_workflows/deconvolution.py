@@ -12,19 +12,25 @@ from shd_bids.interfaces.tractography import ComputeMaps, FindPeaks
 
 _FITTED = ["fod_files", "fraction_files", "rmse_file", "weights_file", "history_file",
            "summary_file"]  # fmt: skip
+_START = (
+    "From a non-negative deconvolution that keeps neighbouring voxels alike [@reisert2011], the "
+    "network learned on this scan alone to predict it. The distribution of a single fibre is an "
+    "apodised delta function [@raffelt2012reorientation]. "
+)
 _DESCRIPTIONS = {
     "shd-tv": "Fibre orientation distributions were estimated with SHD-TV, an unsupervised "
-    "E(3) x SO(3) equivariant spatio-hemispherical network with total variation [@shdtv]. ",
+    "E(3) x SO(3) equivariant spatio-hemispherical network with total variation [@shdtv]. "
+    + _START,
     "shd": "Fibre orientation distributions were estimated with SHD, an unsupervised "
-    "E(3) x SO(3) equivariant spatio-hemispherical network [@shdtv]. ",
+    "E(3) x SO(3) equivariant spatio-hemispherical network [@shdtv]. " + _START,
     "esd": "Fibre orientation distributions were estimated with ESD, an unsupervised SO(3) "
     "equivariant spherical network that takes each voxel alone [@esd]. ",
     "rt-esd": "Fibre orientation distributions were estimated with RT-ESD, an unsupervised "
-    "E(3) x SO(3) equivariant network on the full sphere [@rtesd]. ",
+    "E(3) x SO(3) equivariant network on the full sphere [@rtesd]. " + _START,
     "csd": "Constrained spherical deconvolution [@csd] as implemented in DIPY [@dipy] was fitted "
     "as well. ",
-    "msmt-csd": "Multi-shell multi-tissue constrained spherical deconvolution [@msmtcsd] as "
-    "implemented in DIPY [@dipy] was fitted as well. ",
+    "msmt-csd": "Multi-shell multi-tissue constrained spherical deconvolution [@msmtcsd], solved "
+    "exactly by shd-bids, was fitted as well. ",
     "rumba": "Robust and unbiased model-based spherical deconvolution [@rumba] as implemented in "
     "DIPY [@dipy] was fitted to all shells with the same response functions. ",
     "rumba-tv": "Robust and unbiased model-based spherical deconvolution with total variation "
