@@ -225,9 +225,16 @@ def prepare_scan(
     generator
         Deals the directions.
     """
-    n_part, n_shown = (preset.hidden_parts, preset.shown_directions) if preset else (0, None)
     place, settings = network.to_sh.device, network.settings
-    parts = [None, *hide_directions(signal_model.shell_index, n_part, generator, n_shown)]
+    parts: list[Bool[np.ndarray, " volume"] | None] = [None]
+    if preset is not None:
+        parts += hide_directions(
+            signal_model.shell_index,
+            preset.hidden_parts,
+            preset.hidden_views,
+            generator,
+            preset.shown_directions,
+        )
     axes_ras = affine[:3, :3] if settings.spatial else None
     views = [Physics(signal_model, settings.n_side, axes_ras, seen).to(place) for seen in parts]
     return crop_to_mask(dwi, mask, signal_model.scale, views)

@@ -109,22 +109,25 @@ class Physics(nn.Module):
 def hide_directions(
     shell_index: Int[np.ndarray, " volume"],
     n_part: int,
+    n_view: int,
     generator: torch.Generator,
     n_shown: int | None = None,
 ) -> list[Bool[np.ndarray, " volume"]]:
     """Choose what a network sees of each shell in each of several views.
 
-    By default the directions are dealt out in parts, one of which is hidden in each view: the
-    network learns what the voxels around say of the directions that it does not see. With
-    ``n_shown``, each view shows so many, as a shorter scan would have, and hides all others: the
-    network learns to see the long scan in the short one (Elaldi et al. 2024, section 4).
+    By default the directions are dealt out in parts, and each view hides another part: the network
+    learns what the voxels around say of the directions that it does not see. With ``n_shown``, each
+    view shows so many, as a shorter scan would have, and hides all others: the network learns to
+    see the long scan in the short one (Elaldi et al. 2024, section 4).
 
     Parameters
     ----------
     shell_index
         The shell of each volume; b=0, shell 0, is never hidden.
     n_part
-        Number of views; 0 gives none.
+        Number of parts; each is an equal share of the directions.
+    n_view
+        Number of views, at most that of parts; 0 hides nothing.
     generator
         Deals.
     n_shown
@@ -135,8 +138,8 @@ def hide_directions(
     seen
         For each view, the volumes that enter the network.
     """
-    views = [np.ones(len(shell_index), dtype=bool) for _ in range(n_part)]
-    for shell in range(1, int(shell_index.max()) + 1 if n_part else 0):
+    views = [np.ones(len(shell_index), dtype=bool) for _ in range(n_view)]
+    for shell in range(1, int(shell_index.max()) + 1 if n_view else 0):
         volumes = np.flatnonzero(shell_index == shell)
         dealt = volumes[torch.randperm(len(volumes), generator=generator).numpy()]
         for number, view in enumerate(views):

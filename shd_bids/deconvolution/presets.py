@@ -28,9 +28,9 @@ class Preset:
         Training steps.
     learning_rate
         Peak of the one-cycle schedule.
-    hidden_parts
-        In how many parts the directions are dealt, one of which is hidden from the network at a
-        time and predicted by it; 0 to show all and to predict what was seen.
+    hidden_parts, hidden_views
+        In how many parts the directions are dealt, and how many of these are hidden from the
+        network, one at a time, and predicted by it; no views show all and predict what was seen.
     shown_directions
         Instead of all parts but one, this many directions of each shell are shown at a time: for a
         network that is trained on long scans and used on short ones. None shows all but one part.
@@ -50,6 +50,7 @@ class Preset:
     steps: int
     learning_rate: float
     hidden_parts: int
+    hidden_views: int
     tile: int
     halo: int
     loss_n_side: int
@@ -72,6 +73,7 @@ PRESETS = {
         steps=200,
         learning_rate=5e-4,
         hidden_parts=4,
+        hidden_views=2,
         tile=24,
         halo=4,
         loss_n_side=8,
@@ -86,6 +88,7 @@ PRESETS = {
         steps=1500,
         learning_rate=5e-4,
         hidden_parts=4,
+        hidden_views=2,
         tile=24,
         halo=4,
         loss_n_side=16,
@@ -99,7 +102,8 @@ PRESETS = {
         batch=16,
         steps=45000,
         learning_rate=1.7e-3,
-        hidden_parts=0,
+        hidden_parts=4,
+        hidden_views=0,
         tile=24,
         halo=8,
         loss_n_side=16,

@@ -95,7 +95,7 @@ def _solve_alone(
     solution = torch.zeros_like(correlation)
     extrapolated, momentum = solution, torch.ones(len(correlation), 1, device=correlation.device)
     for _ in range(_N_ALONE):
-        gradient = extrapolated @ gram - correlation
+        gradient = torch.addmm(correlation, extrapolated, gram, beta=-1)
         solution, extrapolated, momentum = _advance(
             solution, extrapolated, gradient, momentum, step
         )
@@ -118,11 +118,12 @@ def _solve_together(
         for first in range(0, len(solution), _CHUNK):
             part = slice(first, first + _CHUNK)
             here = extrapolated[part]
-            gradient = here @ gram - correlation[part]
-            gradient += (count[part] @ pull) * here
+            gradient = torch.addmm(correlation[part], here, gram, beta=-1)
+            gradient.addcmul_(count[part] @ pull, here)
             for axis, weight in enumerate(pull):
                 before, after = neighbours[part, 2 * axis : 2 * axis + 2].unbind(dim=1)
-                gradient -= weight * (extrapolated[before] + extrapolated[after])
+                around = extrapolated[before].add_(extrapolated[after])
+                gradient.addcmul_(around, weight, value=-1)
             solution[part], following[part], momentum[part] = _advance(
                 solution[part], here, gradient, momentum[part], step
             )
@@ -137,10 +138,13 @@ def _advance(
     momentum: Float[Tensor, "voxel 1"],
     step: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Take one step; the momentum of a voxel starts again where it points uphill."""
-    following = (extrapolated - step * gradient).clamp_(min=0.0)
+    """Take one step; the momentum of a voxel starts again where it points uphill.
+
+    ``gradient`` is overwritten.
+    """
+    following = torch.add(extrapolated, gradient, alpha=-step).clamp_(min=0.0)
     change = following - solution
-    uphill = (gradient * change).sum(dim=1, keepdim=True) > 0
+    uphill = gradient.mul_(change).sum(dim=1, keepdim=True) > 0
     momentum = torch.where(uphill, torch.ones_like(momentum), momentum)
     grown = 0.5 * (1.0 + torch.sqrt(1.0 + 4.0 * momentum.square()))
-    return following, following + ((momentum - 1.0) / grown) * change, grown
+    return following, torch.addcmul(following, (momentum - 1.0) / grown, change), grown

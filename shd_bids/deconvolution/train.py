@@ -32,6 +32,7 @@ _WEIGHT_DECAY = 1e-4
 _DIVERGED = 3.0  # times the loss that the same patches had before training
 _N_RETURN = 10
 _N_RECORD = 100
+_STEPS_OF_RECORD = 10  # at least, in all but short trainings: a few patches tell little
 _N_CALIBRATION = 16
 
 
@@ -99,7 +100,10 @@ class _Training:
     def go_back(self) -> None:
         """Return to the state kept; the learning rate is halved once for every return."""
         n_return = self.n_return + 1
-        self.restore(deepcopy(self.good))
+        state = deepcopy(self.good)
+        # Other patches than those on which it went wrong: these may be bad at this state, too.
+        state["generators"] = self.team.gather(self.generator.get_state())
+        self.restore(state)
         factor = 0.5 ** (n_return - self.n_return)
         for group in self.optimiser.param_groups:
             for rate in ("lr", "initial_lr", "max_lr", "min_lr"):
@@ -209,7 +213,7 @@ def train(
     # network that has learnt with them deconvolves badly with their mean.
     network.eval()
     clock = Clock(training.history, preset.steps, checkpoint_seconds)
-    record_every = max(preset.steps // _N_RECORD, 1)
+    record_every = max(preset.steps // _N_RECORD, min(preset.steps // 20, _STEPS_OF_RECORD), 1)
     n_voxel = team.gather(int(sampler.last[-1]))  # processes count by the voxels of their scans
     weight = n_voxel[team.rank] * team.size / sum(n_voxel)
     gradient = BatchGradient(network, criterion, compute_dtype, team, weight)

@@ -32,6 +32,7 @@ TINY = replace(
     tile=6,
     halo=2,
     loss_n_side=2,
+    hidden_views=0,
 )
 
 

@@ -44,13 +44,13 @@ def _fit(volumes: np.ndarray, preset: Preset, weights_file: Path | None = None) 
 
 
 def test_a_network_learns_what_it_is_not_shown() -> None:
-    preset = replace(TINY, hidden_parts=3, steps=60)
+    preset = replace(TINY, hidden_parts=3, hidden_views=3, steps=60)
     loss = _fit(np.arange(len(TABLE.bvals)), preset).history.loss
     assert np.mean(loss["total"][-20:]) < 0.98 * np.mean(loss["start"][-20:])
 
 
 def test_a_network_trained_on_a_long_scan_deconvolves_a_short_one(tmp_path: Path) -> None:
-    preset = replace(TINY, hidden_parts=3, shown_directions=N_SHOWN, steps=60)
+    preset = replace(TINY, hidden_parts=3, hidden_views=3, shown_directions=N_SHOWN, steps=60)
     long = _fit(np.arange(len(TABLE.bvals)), preset)
     loss = long.history.loss
     assert np.mean(loss["total"][-20:]) < 0.98 * np.mean(loss["start"][-20:])

@@ -30,9 +30,11 @@ TESTS = Path(__file__).resolve().parents[1]
 PROGRAM = """
 import sys
 from deconvolution.scans import TINY
+from shd_bids.deconvolution import train
 from shd_bids.deconvolution.__main__ import main
 from shd_bids.deconvolution.presets import PRESETS
 PRESETS["fast"] = TINY
+train._STEPS_OF_RECORD = 1
 sys.exit(main())
 """
 

@@ -12,28 +12,35 @@ SHELLS = np.array([0, 1, 1, 1, 1, 1, 0, 2, 2, 2])
 
 
 def test_every_direction_is_hidden_once_and_b0_never() -> None:
-    seen = np.stack(hide_directions(SHELLS, 3, torch.Generator().manual_seed(0)))
+    seen = np.stack(hide_directions(SHELLS, 3, 3, torch.Generator().manual_seed(0)))
     assert seen.shape == (3, len(SHELLS))
     np.testing.assert_array_equal((~seen).sum(axis=0), SHELLS > 0)
 
 
 def test_every_shell_is_dealt_out_evenly() -> None:
-    seen = np.stack(hide_directions(SHELLS, 3, torch.Generator().manual_seed(0)))
+    seen = np.stack(hide_directions(SHELLS, 3, 3, torch.Generator().manual_seed(0)))
     for shell in (1, 2):
         hidden = (~seen[:, shell == SHELLS]).sum(axis=1)
         assert hidden.max() - hidden.min() <= 1
 
 
+def test_fewer_views_than_parts_hide_some_directions_never() -> None:
+    seen = np.stack(hide_directions(SHELLS, 4, 2, torch.Generator().manual_seed(0)))
+    assert seen.shape == (2, len(SHELLS))
+    assert (~seen).sum(axis=0).max() == 1
+    assert seen[:, SHELLS == 1].all(axis=0).any()
+
+
 def test_a_short_scan_is_shown_instead_if_asked() -> None:
-    seen = np.stack(hide_directions(SHELLS, 4, torch.Generator().manual_seed(0), 2))
+    seen = np.stack(hide_directions(SHELLS, 4, 4, torch.Generator().manual_seed(0), 2))
     assert seen[:, SHELLS == 0].all()
     for shell in (1, 2):
         np.testing.assert_array_equal(seen[:, shell == SHELLS].sum(axis=1), 2)
     assert len(np.unique(seen, axis=0)) > 1
 
 
-def test_no_parts_hide_nothing() -> None:
-    assert hide_directions(SHELLS, 0, torch.Generator()) == []
+def test_no_views_hide_nothing() -> None:
+    assert hide_directions(SHELLS, 3, 0, torch.Generator()) == []
     assert not tiny_physics(MODEL).hides
 
 

@@ -30,7 +30,7 @@ def _write_study(folder: Path, n_further: int = 2, **changes: Any) -> Path:
 
 @pytest.fixture
 def tiny_preset(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PRESETS, "fast", replace(TINY, hidden_parts=2))
+    monkeypatch.setitem(PRESETS, "fast", replace(TINY, hidden_parts=2, hidden_views=2))
 
 
 @pytest.mark.usefixtures("tiny_preset")

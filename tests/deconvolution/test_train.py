@@ -56,7 +56,7 @@ def _same_weights(first: ShdNetwork, second: ShdNetwork) -> bool:
 def test_the_loss_falls() -> None:
     network, history = _train(steps=150)
     assert _loss_of_the_scan(network) < 0.99 * _loss_of_the_scan(tiny_network(MODEL))
-    assert history.step == list(range(1, 151))
+    assert history.step == [*range(7, 148, 7), 150]
     assert set(history.loss) == {
         "reconstruction",
         "non_negativity",
@@ -87,7 +87,7 @@ def test_a_loss_that_explodes_is_undone_with_a_smaller_learning_rate(monkeypatch
         generator=torch.Generator().manual_seed(0),
     )
     assert caplog.text.count("goes back to step") == 1
-    assert history.step == list(range(1, 41))
+    assert history.step == list(range(2, 41, 2))
     assert max(history.loss["total"]) < 3 * max(history.loss["start"])
     assert _loss_of_the_scan(network) < _loss_of_the_scan(tiny_network(MODEL))
 
