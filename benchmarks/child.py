@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
-_POLL_S = 0.1
+_POLL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Outcome:
 def run_measured(command: Sequence[str], log_file: Path) -> Outcome:
     """Run a program to its end and measure it together with the processes that it starts.
 
-    Memory is read ten times a second: the peak is the larger of the sum over all processes, with
+    Memory is read twice a second: the peak is the larger of the sum over all processes, with
     shared pages counted once, and the kernel's own count of the peak of one. (What ``wait4`` says
     would hold the size of this process, from before the program was started.)
 
