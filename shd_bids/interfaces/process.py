@@ -14,6 +14,7 @@ from shd_bids.errors import DeviceError, ShdBidsError
 LOGGER = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
 _KEPT_LINES = 40
+_ASKED_TO_END = 128 + signal.SIGTERM  # what a shell, and a fit, gives
 
 
 def run_program(command: list[str], cwd: Path) -> None:
@@ -62,6 +63,11 @@ def run_program(command: list[str], cwd: Path) -> None:
             f"The fit was killed by {signal.Signals(-code).name}. Most often memory ran out: give "
             "more memory, or a smaller --shd-preset; the same command goes on from the last "
             "checkpoint."
+        )
+    if code == _ASKED_TO_END:
+        raise ShdBidsError(
+            "The fit was asked to end (SIGTERM), as a scheduler does at its time limit. The same "
+            "command goes on from its last checkpoint."
         )
     for line in complaints[-_KEPT_LINES:]:
         LOGGER.error("%s", line)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from deconvolution.scans import TINY, signal_model, tiny_physics, tiny_signal
 
-from shd_bids.deconvolution.physics import hide_directions
+from shd_bids.deconvolution.physics import Physics, hide_directions
 
 MODEL = signal_model()
 ALONE = torch.zeros(12, 6, dtype=torch.int64)
@@ -65,3 +65,14 @@ def test_the_start_without_some_volumes_is_that_of_a_shorter_scan() -> None:
     expected = full.start(signal, ALONE)
     torch.testing.assert_close(part.start(signal, ALONE), expected, atol=1e-4, rtol=1e-3)
     assert expected.shape[1] == 6 * TINY.n_side**2 + 1
+
+
+def test_without_axes_each_voxel_starts_alone() -> None:
+    signal = torch.as_tensor(tiny_signal(MODEL, (1, 1, 12), noise=0.1) / MODEL.scale).flatten(0, 2)
+    signal[0] = 0.0
+    neighbours = torch.zeros(12, 6, dtype=torch.int64)
+    neighbours[1:, 0] = torch.arange(11)
+    alone = Physics(MODEL, TINY.n_side, None)
+    torch.testing.assert_close(alone.start(signal, neighbours), alone.start(signal, ALONE))
+    together = tiny_physics(MODEL)
+    assert not torch.allclose(together.start(signal, neighbours), together.start(signal, ALONE))

@@ -40,6 +40,11 @@ def test_a_killed_program_points_to_memory(tmp_path):
         run_program(_python("import os; os.kill(os.getpid(), 9)"), tmp_path)
 
 
+def test_a_program_that_was_asked_to_end_says_how_to_go_on(tmp_path):
+    with pytest.raises(ShdBidsError, match="goes on from its last checkpoint"):
+        run_program([sys.executable, "-c", "raise SystemExit(143)"], tmp_path)
+
+
 def test_much_output_on_both_streams_does_not_block(tmp_path):
     code = "import sys\nfor i in range(20000): print(i); print(i, file=sys.stderr)"
     run_program(_python(code), tmp_path)
