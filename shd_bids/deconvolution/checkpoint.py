@@ -24,7 +24,7 @@ _TENSOR = "__tensor__"
 def _flatten(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
     """Move the tensors of a nested state to ``tensors``, leaving JSON with their names."""
     if isinstance(value, torch.Tensor):
-        tensors[name] = value.detach().cpu().contiguous()
+        tensors[name] = value.detach().cpu().clone().contiguous()  # the file shares no memory
         return {_TENSOR: name}
     if isinstance(value, dict):
         # JSON has no integer keys, and an optimiser's state has nothing else.

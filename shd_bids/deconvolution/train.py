@@ -69,6 +69,8 @@ class _Training:
     history: History = field(default_factory=History)
     step: int = 0
     n_return: int = 0
+    returned_to: int | None = None
+    first: dict[str, Any] = field(default_factory=dict)
     good: dict[str, Any] = field(default_factory=dict)
     latest: dict[str, Any] = field(default_factory=dict)
 
@@ -81,6 +83,7 @@ class _Training:
             "history": vars(self.history),
             "step": self.step,
             "n_return": self.n_return,
+            "returned_to": self.returned_to,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -91,16 +94,22 @@ class _Training:
         vars(self.history).update(state["history"])
         self.step = state["step"]
         self.n_return = state["n_return"]
+        self.returned_to = state["returned_to"]
 
     def remember(self) -> None:
         """Keep the last state but one to go back to: the losses since have shown it good."""
         self.latest, self.good = deepcopy(self.state()), self.latest
         self.good = self.good or self.latest
+        self.first = self.first or self.latest
 
     def go_back(self) -> None:
-        """Return to the state kept; the learning rate is halved once for every return."""
+        """Return to the state kept; the learning rate is halved once for every return.
+
+        A second return to the same state shows that it is bad itself: then to the beginning.
+        """
         n_return = self.n_return + 1
-        state = deepcopy(self.good)
+        kept = self.first if self.good["step"] == self.returned_to else self.good
+        state = deepcopy(kept)
         # Other patches than those on which it went wrong: these may be bad at this state, too.
         state["generators"] = self.team.gather(self.generator.get_state())
         self.restore(state)
@@ -108,7 +117,8 @@ class _Training:
         for group in self.optimiser.param_groups:
             for rate in ("lr", "initial_lr", "max_lr", "min_lr"):
                 group[rate] *= factor
-        self.latest, self.n_return = self.good, n_return
+        self.n_return, self.returned_to = n_return, self.step
+        self.latest = self.good = deepcopy(self.state())
 
 
 def train(
@@ -190,6 +200,7 @@ def train(
         saved = load_checkpoint(checkpoint_file, settings)
     if (saved := team.follow(saved)) is not None:
         training.latest, training.good = saved["latest"], saved["good"]
+        training.first = saved["first"]
         training.restore(deepcopy(training.latest))
         LOGGER.info("Training goes on after step %d.", training.step)
     else:
@@ -198,7 +209,7 @@ def train(
 
     def save() -> None:
         if checkpoint_file is not None and team.is_first:
-            kept = {"latest": training.latest, "good": training.good}
+            kept = {name: getattr(training, name) for name in ("latest", "good", "first")}
             save_checkpoint(kept, checkpoint_file, settings)
 
     def save_at_the_end() -> None:
@@ -234,15 +245,16 @@ def train(
             means, total = {name: value / n_total for name, value in sums.items()}, {}
             diverged = not means["total"] <= _DIVERGED * means["start"]
             if diverged and training.n_return < _N_RETURN:
+                step = training.step
+                training.go_back()
                 LOGGER.warning(
                     "The loss rose to %.3g at step %d, from %.3g before training: training goes "
                     "back to step %d and on with half the learning rate.",
                     means["total"],
-                    training.step,
+                    step,
                     means["start"],
-                    training.good["step"],
+                    training.step,
                 )
-                training.go_back()
                 continue
             if diverged:
                 raise TrainingError(
