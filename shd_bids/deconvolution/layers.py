@@ -47,15 +47,14 @@ class _Convolution(torch.autograd.Function):
         rectify: bool,
     ) -> Float[Tensor, "vertex batch x y z n_out"]:
         ctx.repeat_border = repeat_border  # type: ignore[attr-defined]  # the context takes any attribute
-        table = weight.flatten(1, 2)
-        n_order, _, n_out = table.shape
+        n_order, n_out = weight.shape[0], weight.shape[-1]
+        table = _columns(weight)
         n_vertex = len(signal)
         mixed = signal.new_empty(n_order, n_vertex, signal[0, ..., 0].numel(), n_out)
         for block in _blocks(signal):
             padded = pad_border(signal[block], repeat=repeat_border)
-            sums = distance_sums(padded).view(-1, table.shape[1])
-            for order in range(n_order):
-                torch.mm(sums, table[order], out=mixed[order, block].view(-1, n_out))
+            part = distance_sums(padded).view(-1, len(table)) @ table
+            mixed[:, block] = part.view(-1, mixed.shape[2], n_order, n_out).permute(2, 0, 1, 3)
         output = mixed[0].add_(bias).view(n_vertex, -1)
         if n_order > 1:
             wide = filters[1:].transpose(0, 1).flatten(1, 2)  # (vertex, order vertex)
@@ -70,25 +69,36 @@ class _Convolution(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         gradient, signal, weight, filters = _resume(ctx, gradient)
         repeat_border = ctx.repeat_border  # type: ignore[attr-defined]  # set in forward
-        table = weight.flatten(1, 2)
-        n_order, n_row, n_out = table.shape
+        n_order, n_out = weight.shape[0], weight.shape[-1]
+        table = _columns(weight)
         flat = gradient.view(len(signal), -1)
-        mixed = [flat, *(filters[1:].transpose(1, 2).flatten(0, 1) @ flat).split(len(signal))]
+        mixed = gradient.new_empty(n_order, len(signal), flat.shape[1] // n_out, n_out)
+        mixed[0].view(flat.shape).copy_(flat)
+        if n_order > 1:
+            polynomials = filters[1:].transpose(1, 2).flatten(0, 1)
+            torch.mm(polynomials, flat, out=mixed[1:].view(-1, flat.shape[1]))
         table_gradient = torch.zeros_like(table)
         signal_gradient = torch.empty_like(signal)
         for block in _blocks(signal):
             padded = pad_border(signal[block], repeat=repeat_border)
             sums = distance_sums(padded)
-            flat_sums = sums.view(-1, n_row)
-            sums_gradient = torch.zeros_like(flat_sums)
-            for order in range(n_order):
-                part = mixed[order][block].view(-1, n_out)
-                table_gradient[order].addmm_(flat_sums.T, part)
-                sums_gradient.addmm_(part, table[order].T)
+            part = mixed[:, block].permute(1, 2, 0, 3).reshape(-1, table.shape[1])
+            table_gradient.addmm_(sums.view(-1, len(table)).T, part)
+            sums_gradient = part @ table.T
             spread = distance_sums_adjoint(sums_gradient.view(sums.shape))
             signal_gradient[block] = pad_border_adjoint(spread, repeat=repeat_border)
         bias_gradient = gradient.sum(dim=(0, 1, 2, 3, 4))
-        return signal_gradient, table_gradient.view(weight.shape), bias_gradient, None, None, None
+        weight_gradient = table_gradient.view(*weight.shape[1:3], n_order, n_out).permute(
+            2, 0, 1, 3
+        )
+        return signal_gradient, weight_gradient, bias_gradient, None, None, None
+
+
+def _columns(
+    weight: Float[Tensor, "order distance n_in n_out"],
+) -> Float[Tensor, "distance_n_in order_n_out"]:
+    """Lay the weights out so that one product mixes the channels for every order."""
+    return weight.permute(1, 2, 0, 3).flatten(2).flatten(0, 1)
 
 
 def _finish(ctx: FunctionCtx, output: Tensor, rectify: bool, *saved: Tensor) -> Tensor:
