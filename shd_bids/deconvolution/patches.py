@@ -43,17 +43,11 @@ class MaskedScan:
     views
         The first sees all volumes; it is what will be deconvolved. A network is trained on the
         others, if there are others.
-    origin
-        Index of the first voxel of the box in the scan.
-    shape
-        Spatial shape of the whole scan.
     """
 
     dwi: Float[Tensor, "row volume"]
     row: Int[Tensor, "x y z"]
     views: tuple[View, ...]
-    origin: tuple[int, int, int]
-    shape: tuple[int, int, int]
 
     @property
     def mask(self) -> Bool[Tensor, "x y z"]:
@@ -64,15 +58,6 @@ class MaskedScan:
     def training_views(self) -> tuple[View, ...]:
         """Views to train on."""
         return self.views[1:] or self.views
-
-    @property
-    def box(self) -> tuple[slice, slice, slice]:
-        """Where the box lies in the scan."""
-        x, y, z = (
-            slice(start, start + length)
-            for start, length in zip(self.origin, self.row.shape, strict=True)
-        )
-        return x, y, z
 
     def patch(self, row: Int[Tensor, "batch x y z"], view: View) -> "Patch":
         """Look up voxels by their rows."""
@@ -134,8 +119,6 @@ def crop_to_mask(
         dwi=signal_tensor,
         row=torch.from_numpy(row).to(device),
         views=tuple(View(view, view.start(signal_tensor, neighbours).half()) for view in views),
-        origin=(int(low[0]), int(low[1]), int(low[2])),
-        shape=(mask.shape[0], mask.shape[1], mask.shape[2]),
     )
 
 

@@ -26,13 +26,11 @@ def _numbered_scan(*, n_view: int = 1) -> tuple[np.ndarray, np.ndarray, MaskedSc
     return dwi, mask, crop_to_mask(dwi, mask, 2.0, views)
 
 
-def test_the_box_holds_the_mask_and_says_where_it_lies() -> None:
+def test_the_box_is_the_smallest_that_holds_the_mask() -> None:
     dwi, mask, scan = _numbered_scan()
-    assert scan.origin == (1, 2, 1)
-    assert scan.shape == (6, 5, 4)
-    assert np.array_equal(scan.mask.numpy(), mask[scan.box])
-    assert scan.mask.sum() == mask.sum()
-    expected = np.where(mask[..., None], dwi / 2.0, 0.0)[scan.box]
+    box = np.s_[1:4, 2:5, 1:3]
+    np.testing.assert_array_equal(scan.mask.numpy(), mask[box])
+    expected = np.where(mask[..., None], dwi / 2.0, 0.0)[box]
     np.testing.assert_allclose(scan.dwi[scan.row].numpy(), expected)
 
 
