@@ -9,12 +9,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from shd_bids.deconvolution.interruption import EXIT_CODE
 from shd_bids.errors import DeviceError, ShdBidsError
 
 LOGGER = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
 _KEPT_LINES = 40
-_ASKED_TO_END = 128 + signal.SIGTERM  # what a shell, and a fit, gives
 
 
 def run_program(command: list[str], cwd: Path) -> None:
@@ -64,7 +64,7 @@ def run_program(command: list[str], cwd: Path) -> None:
             "more memory, or a smaller --shd-preset; the same command goes on from the last "
             "checkpoint."
         )
-    if code == _ASKED_TO_END:
+    if code == EXIT_CODE:
         raise ShdBidsError(
             "The fit was asked to end (SIGTERM), as a scheduler does at its time limit. The same "
             "command goes on from its last checkpoint."
