@@ -1,4 +1,4 @@
-"""Which device computes, and in which precision."""
+"""Which device computes, in which precision, and what is said when its memory runs out."""
 
 import torch
 
@@ -54,4 +54,21 @@ def describe_device(device: torch.device) -> str:
     return (
         f"{properties.name}, compute capability {properties.major}.{properties.minor}, "
         f"{properties.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}"
+    )
+
+
+def out_of_memory(device: torch.device, task: str) -> DeviceError:
+    """Make the error for what cannot be made smaller and still does not fit on a card.
+
+    Parameters
+    ----------
+    device
+        The card.
+    task
+        What it ran out of memory with.
+    """
+    free, total = torch.cuda.mem_get_info(device)
+    return DeviceError(
+        f"The card ran out of memory with {task}: {free / 2**30:.1f} of {total / 2**30:.1f} GiB "
+        "are free. Use --shd-preset fast or --device cpu, or end other jobs on the card."
     )

@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shd_bids.errors import DeviceError
-
+from .device import out_of_memory
 from .losses import ShdLoss, count_pairs
 from .network import ShdNetwork
 from .parallel import Team
@@ -67,12 +66,8 @@ class BatchGradient:
                 break
             except torch.cuda.OutOfMemoryError as error:
                 if self.n_part >= n_patch:
-                    free, total = torch.cuda.mem_get_info(patch.mask.device)
-                    raise DeviceError(
-                        f"The card ran out of memory with one patch of {patch.mask.shape[-1]} "
-                        f"voxels: {free / 2**30:.1f} of {total / 2**30:.1f} GiB are free. "
-                        "Use --shd-preset fast or --device cpu, or end other jobs on the card."
-                    ) from error
+                    task = f"one patch of {patch.mask.shape[-1]} voxels"
+                    raise out_of_memory(patch.mask.device, task) from error
             torch.cuda.empty_cache()
             self.n_part = min(2 * self.n_part, n_patch)
             LOGGER.warning(

@@ -8,8 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from shd_bids.errors import DeviceError
-
+from .device import out_of_memory
 from .network import ShdNetwork
 from .parallel import Team
 from .patches import MaskedScan
@@ -55,12 +54,7 @@ def predict(
             return team.add(result.to(scan.dwi.device)).cpu() if team.size > 1 else result
         torch.cuda.empty_cache()
         if tile // 2 < smallest:
-            free, total = torch.cuda.mem_get_info(scan.dwi.device)
-            raise DeviceError(
-                f"The card ran out of memory with tiles of {tile} voxels: "
-                f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB are free. "
-                "Use --shd-preset fast or --device cpu, or end other jobs on the card."
-            ) from full
+            raise out_of_memory(scan.dwi.device, f"tiles of {tile} voxels") from full
         tile = max(tile // 2 // smallest * smallest, smallest)
         LOGGER.warning("The card ran out of memory; going on with tiles of %d voxels.", tile)
 
