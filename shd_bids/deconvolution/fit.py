@@ -15,7 +15,7 @@ from shd_bids.dwi.shells import Shells
 from shd_bids.response.io import Response
 
 from .checkpoint import load_weights
-from .device import choose_device, choose_precision, describe_device
+from .computing import Computing
 from .forward import SignalModel, build_signal_model
 from .history import CHECKPOINT_SECONDS, History
 from .losses import LossWeights
@@ -120,16 +120,13 @@ def fit_shd(
     team
         Processes that train and predict together; all have the result.
     """
-    torch.set_num_threads(n_threads)
-    place = team.place(choose_device(device))
-    compute_dtype = choose_precision(precision, place)
-    LOGGER.info("Computing on %s in %s.", describe_device(place), compute_dtype)
+    computing = Computing.set_up(device, precision, n_threads, team)
     lmax = limit_degree(lmax, preset)
     signal_model = build_signal_model(gradients, shells, responses, lmax)
     generator = torch.Generator().manual_seed(random_seed)
     network = build_network(
         model, preset, signal_model.n_shell, signal_model.tissues, lmax, generator
-    ).to(place)
+    ).to(computing.device)
     if not network.settings.spatial:
         preset = replace(preset, halo=0)
     hiding = preset if weights_file is None else None
@@ -148,26 +145,17 @@ def fit_shd(
             preset,
             weights=weights,
             generator=generator,
-            compute_dtype=compute_dtype,
+            compute_dtype=computing.dtype,
             checkpoint_file=checkpoint_file,
             checkpoint_seconds=checkpoint_seconds,
             team=team,
         )
     start = time.monotonic()
-    coefficients = predict(network, scan, preset, compute_dtype=compute_dtype, team=team)
+    coefficients = predict(network, scan, preset, compute_dtype=computing.dtype, team=team)
     seconds = time.monotonic() - start
     residual = coefficients @ scan.views[0].physics.kernel.cpu().T - scan.dwi[1:].cpu()
     rmse = residual.square().mean(dim=-1).sqrt()
-    details = {
-        "lmax": lmax,
-        "tissues": list(signal_model.tissues),
-        "device": describe_device(place),
-        "precision": str(compute_dtype).removeprefix("torch."),
-        "n_process": team.size,
-        "random_seed": random_seed,
-        "network": asdict(preset),
-        "n_parameter": sum(weight.numel() for weight in network.parameters()),
-        "loss_weights": asdict(weights),
+    details = describe_fit(network, preset, weights, computing, random_seed) | {
         "weights_file": str(weights_file) if weights_file else None,
         "training_seconds": history.seconds[-1] if history.seconds else 0.0,
         "prediction_seconds": seconds,
@@ -198,6 +186,25 @@ def build_network(
         **_VARIANTS.get(model, {}),
     )
     return ShdNetwork(settings, lmax, generator)
+
+
+def describe_fit(
+    network: ShdNetwork,
+    preset: Preset,
+    weights: LossWeights,
+    computing: Computing,
+    random_seed: int,
+) -> dict[str, Any]:
+    """Give what the summary says of every network, whether of one scan or of a study."""
+    return {
+        "lmax": network.lmax,
+        "tissues": list(network.settings.tissues),
+        **computing.describe(),
+        "random_seed": random_seed,
+        "network": asdict(preset),
+        "n_parameter": sum(weight.numel() for weight in network.parameters()),
+        "loss_weights": asdict(weights),
+    }
 
 
 def prepare_scan(

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import torch
 
 from shd_bids.errors import GradientTableError, ResponseError
 
-from .device import choose_device, choose_precision, describe_device
-from .fit import build_network, limit_degree, prepare_scan
+from .computing import Computing
+from .fit import build_network, describe_fit, limit_degree, prepare_scan
 from .forward import build_signal_model
 from .history import CHECKPOINT_SECONDS, History
 from .inputs import ScanFiles, load_scan, read_acquisition
@@ -83,14 +83,12 @@ def train_study(
     ResponseError
         If a scan has responses of other tissues than the first.
     """
-    torch.set_num_threads(n_threads)
-    place = team.place(choose_device(device))
-    compute_dtype = choose_precision(precision, place)
-    LOGGER.info("Computing on %s in %s.", describe_device(place), compute_dtype)
+    computing = Computing.set_up(device, precision, n_threads, team)
     lmax = limit_degree(lmax, preset)
     n_shell, tissues = _common_acquisition(scans, b0_threshold, shell_tolerance)
     generator = torch.Generator().manual_seed(random_seed)
-    network = build_network(model, preset, n_shell, tissues, lmax, generator).to(place)
+    network = build_network(model, preset, n_shell, tissues, lmax, generator)
+    network.to(computing.device)
     start = time.monotonic()
     prepared = [
         _load(files, network, preset, random_seed, b0_threshold, shell_tolerance)
@@ -104,22 +102,13 @@ def train_study(
         preset,
         weights=weights,
         generator=generator,
-        compute_dtype=compute_dtype,
+        compute_dtype=computing.dtype,
         checkpoint_file=checkpoint_file,
         checkpoint_seconds=checkpoint_seconds,
         team=team,
     )
-    details = {
+    details = describe_fit(network, preset, weights, computing, random_seed) | {
         "n_scan": len(scans),
-        "n_process": team.size,
-        "lmax": lmax,
-        "tissues": list(tissues),
-        "device": describe_device(place),
-        "precision": str(compute_dtype).removeprefix("torch."),
-        "random_seed": random_seed,
-        "network": asdict(preset),
-        "n_parameter": sum(weight.numel() for weight in network.parameters()),
-        "loss_weights": asdict(weights),
         "loading_seconds": loading_seconds,
         "training_seconds": history.seconds[-1],
     }
