@@ -1,8 +1,10 @@
 """The four terms of the loss: masked means over voxels (Elaldi et al. 2024, section 3.3).
 
 Scales and weights are those of the authors, whose sphere has ``REFERENCE_PIXELS`` pixels, but for
-non-negativity and SHD-TV's sparsity, which weigh twice as much as theirs: fewer false peaks at the
-same angular error.
+non-negativity and SHD-TV's sparsity, which weigh twice as much as theirs, against false peaks. With
+twice the non-negativity the demo's phantom (SNR 15) has none, at an angular error of 2.12 degrees
+instead of 2.06. Five times the sparsity, not twice, was measured on single-shell data: 0.0066 false
+peaks a fibre instead of 0.0278.
 """
 
 from dataclasses import dataclass
