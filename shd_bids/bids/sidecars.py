@@ -48,6 +48,11 @@ _MODEL_URLS = {
     "rumbatv": "https://doi.org/10.1371/journal.pone.0138910",
 }
 _NON_NEGATIVE = ("msmtcsd", "rumba", "rumbatv")
+_LOBE_DESCRIPTION = (
+    "One fibre is an apodised delta function: at degree l it has FibreLobe[l / 2] times the "
+    "coefficients of a delta function. To predict the signal, divide by these factors, degree by "
+    "degree, before the convolution with ResponseFunction."
+)
 _SH_URL = "https://mrtrix.readthedocs.io/en/3.0.3/concepts/spherical_harmonics.html"
 
 
@@ -131,6 +136,7 @@ def fodf_sidecar(
     version: str,
     settings: Mapping[str, Any] | None = None,
     random_seed: int | None = None,
+    fibre_lobe: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Give the sidecar of a fibre orientation distribution or of an isotropic tissue.
 
@@ -148,6 +154,9 @@ def fodf_sidecar(
         Zonal coefficients, shell by degree; rows may differ in length and are padded with zeros.
     sources, version, settings, random_seed
         As in `generic_sidecar`.
+    fibre_lobe
+        Share of a delta function's coefficients that one fibre has, by even degree; for a model
+        that takes fibres as such lobes.
 
     Returns
     -------
@@ -168,8 +177,13 @@ def fodf_sidecar(
         if lmax > 0
         else "Isotropic coefficient (l=0, MRtrix3 scale)"
     )
+    description = f"{what} of {tissue}, directions in scanner RAS+ axes."
+    lobe: dict[str, Any] = {}
+    if fibre_lobe is not None:
+        description += f" {_LOBE_DESCRIPTION}"
+        lobe["FibreLobe"] = list(fibre_lobe)
     general = generic_sidecar(
-        description=f"{what} of {tissue}, directions in scanner RAS+ axes.",
+        description=description,
         sources=sources,
         version=version,
         units="arbitrary",
@@ -182,6 +196,7 @@ def fodf_sidecar(
         "AntipodalSymmetry": True,
         "NonNegativity": "constrained" if model in _NON_NEGATIVE else "regularized",
         "ResponseFunction": _response_fields(response_bvals, response_coefficients),
+        **lobe,
         "ParameterURL": _SH_URL,
         "FillValue": 0,
         **general,

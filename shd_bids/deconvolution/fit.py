@@ -16,7 +16,7 @@ from shd_bids.response.io import Response
 
 from .checkpoint import load_weights
 from .computing import Computing
-from .forward import SignalModel, build_signal_model
+from .forward import SignalModel, build_signal_model, lobe_by_degree
 from .history import CHECKPOINT_SECONDS, History
 from .losses import LossWeights
 from .network import NetworkSettings, ShdNetwork
@@ -198,6 +198,7 @@ def describe_fit(
     """Give what the summary says of every network, whether of one scan or of a study."""
     return {
         "lmax": network.lmax,
+        "fibre_lobe": lobe_by_degree(network.lmax).tolist(),
         "tissues": list(network.settings.tissues),
         **computing.describe(),
         "random_seed": random_seed,

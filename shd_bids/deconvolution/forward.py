@@ -7,7 +7,7 @@ white matter response, so that white matter has b=0 signal 1.
 
 The fODF of one fibre is not taken as a delta function, which rings where it is cut off at a degree:
 where fibres cross, its side lobes add up to what passes for another, and a network that must not
-make them spreads the peaks instead. It is taken as a lobe (``fibre_lobe``) whose side lobes are
+make them spreads the peaks instead. It is taken as a lobe (``lobe_by_degree``) whose side lobes are
 half as large, as is usual where fODFs are turned (Raffelt et al. 2012,
 https://doi.org/10.1002/mrm.23058), and the response ``r_l`` as that of the lobe.
 """
@@ -36,18 +36,29 @@ _LOBE_END = 0.5
 _INTERPOLATION_RIDGE = 0.006
 
 
-def fibre_lobe(lmax: int) -> Float[np.ndarray, " coef"]:
+def lobe_by_degree(lmax: int) -> Float[np.ndarray, " degree"]:
     """Give the share of a delta function's coefficients in the fODF of one fibre.
 
-    A Gaussian on the sphere: ``exp(-t l (l + 1))``, one half at degree ``lmax``.
+    A Gaussian on the sphere: ``exp(-t l (l + 1))`` at even degrees, one half at degree ``lmax``.
+
+    Examples
+    --------
+    >>> lobe_by_degree(4).round(3)
+    array([1.   , 0.812, 0.5  ])
+    """
+    degrees = np.arange(0, lmax + 1, 2)
+    return _LOBE_END ** (degrees * (degrees + 1) / max(lmax * (lmax + 1), 1))
+
+
+def fibre_lobe(lmax: int) -> Float[np.ndarray, " coef"]:
+    """Give ``lobe_by_degree`` for every coefficient.
 
     Examples
     --------
     >>> fibre_lobe(2).round(3)
     array([1. , 0.5, 0.5, 0.5, 0.5, 0.5])
     """
-    degrees = degrees_of_coefficients(lmax)
-    return _LOBE_END ** (degrees * (degrees + 1) / max(lmax * (lmax + 1), 1))
+    return lobe_by_degree(lmax)[degrees_of_coefficients(lmax) // 2]
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ class DescribeModel(SimpleInterface):
         spec = self.inputs
         settings = json.loads(Path(spec.summary_file).read_text(encoding="utf-8"))
         seed, lmax = settings.get("random_seed"), int(settings["lmax"])
-        responses = _responses(spec)
+        responses, lobe = _responses(spec), settings.pop("fibre_lobe", None)
         said: dict[str, Any] = {"version": __version__, "settings": settings, "random_seed": seed}
         self._results["fod_sidecars"] = {
             tissue: fodf_sidecar(
@@ -116,6 +116,7 @@ class DescribeModel(SimpleInterface):
                 response_bvals=responses[tissue].bvals.tolist(),
                 response_coefficients=responses[tissue].coefficients.tolist(),
                 sources=spec.sources,
+                fibre_lobe=lobe if tissue == "WM" else None,
                 **said,
             )
             for tissue in spec.fod_files

@@ -44,6 +44,12 @@ def test_response_rows_are_padded_with_zeros():
     assert fields["Coefficients"] == [[3.5, 0.0], [2.0, -0.5]]
 
 
+def test_an_fodf_of_lobes_says_so():
+    fields = fodf_sidecar(model="shdtv", tissue="WM", lmax=2, fibre_lobe=[1.0, 0.5], **FODF)
+    assert fields["FibreLobe"] == [1.0, 0.5]
+    assert "apodised delta function" in fields["Description"]
+
+
 def test_an_isotropic_tissue_is_a_scalar():
     fields = fodf_sidecar(model="shdtv", tissue="CSF", lmax=0, **FODF)
     assert fields["OrientationEncoding"]["Type"] == "scalar"
@@ -105,7 +111,8 @@ def _all_outputs(general):
     yield {"desc": "confounds", "suffix": "timeseries"}, [".tsv"], general
     yield {"desc": "image", "suffix": "qc"}, [".tsv"], general
     for tissue, lmax in (("WM", 8), ("GM", 0), ("CSF", 0)):
-        fodf = fodf_sidecar(model="shdtv", tissue=tissue, lmax=lmax, **FODF)
+        lobe = np.geomspace(1.0, 0.5, 5).tolist() if lmax else None
+        fodf = fodf_sidecar(model="shdtv", tissue=tissue, lmax=lmax, fibre_lobe=lobe, **FODF)
         response = response_sidecar(tissue=tissue, method="Given.", **RESPONSE, **SAID)
         label = model | {"label": tissue, "suffix": "dwimap"}
         yield label | {"param": "fod"}, [".nii.gz"], fodf

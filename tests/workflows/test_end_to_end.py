@@ -78,13 +78,14 @@ def test_every_data_file_has_a_sidecar_that_says_what_it_was_made_from(out):
         assert own <= present, file.name
 
 
-def test_the_sidecar_of_an_fodf_holds_its_basis_and_its_response(out):
+def test_the_sidecar_of_an_fodf_holds_its_basis_its_response_and_its_lobe(out):
     stem = "sub-01_space-orig_model-shdtv_param-fod_label-WM_dwimap"
     sidecar = json.loads((out / f"sub-01/dwi/{stem}.json").read_text())
     encoding = sidecar["OrientationEncoding"]
     assert encoding["SphericalHarmonicBasis"] == encoding["SphericalHarmonicsBasis"] == "mrtrix3"
     assert encoding["SphericalHarmonicDegree"] == 6
     assert len(sidecar["ResponseFunction"]["Coefficients"]) == 2
+    assert len(sidecar["FibreLobe"]) == 4
     assert sidecar["RandomSeed"] == 0
 
 

@@ -14,19 +14,23 @@ _FITTED = ["fod_files", "fraction_files", "rmse_file", "weights_file", "history_
            "summary_file"]  # fmt: skip
 _START = (
     "From a non-negative deconvolution that keeps neighbouring voxels alike [@reisert2011], the "
-    "network learned on this scan alone to predict it. The distribution of a single fibre is an "
-    "apodised delta function [@raffelt2012reorientation]. "
+    "network learned on this scan alone to predict it. "
+)
+_LOBE = (
+    "The distribution of a single fibre is an apodised delta function [@raffelt2012reorientation]; "
+    "the apodisation was divided out, degree by degree, to predict the signal. "
 )
 _DESCRIPTIONS = {
     "shd-tv": "Fibre orientation distributions were estimated with SHD-TV, an unsupervised "
     "E(3) x SO(3) equivariant spatio-hemispherical network with total variation [@shdtv]. "
-    + _START,
+    + _START
+    + _LOBE,
     "shd": "Fibre orientation distributions were estimated with SHD, an unsupervised "
-    "E(3) x SO(3) equivariant spatio-hemispherical network [@shdtv]. " + _START,
+    "E(3) x SO(3) equivariant spatio-hemispherical network [@shdtv]. " + _START + _LOBE,
     "esd": "Fibre orientation distributions were estimated with ESD, an unsupervised SO(3) "
-    "equivariant spherical network that takes each voxel alone [@esd]. ",
+    "equivariant spherical network that takes each voxel alone [@esd]. " + _LOBE,
     "rt-esd": "Fibre orientation distributions were estimated with RT-ESD, an unsupervised "
-    "E(3) x SO(3) equivariant network on the full sphere [@rtesd]. " + _START,
+    "E(3) x SO(3) equivariant network on the full sphere [@rtesd]. " + _START + _LOBE,
     "csd": "Constrained spherical deconvolution [@csd] as implemented in DIPY [@dipy] was fitted "
     "as well. ",
     "msmt-csd": "Multi-shell multi-tissue constrained spherical deconvolution [@msmtcsd], solved "
