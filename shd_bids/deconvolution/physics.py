@@ -141,11 +141,17 @@ def hide_directions(
     views = [np.ones(len(shell_index), dtype=bool) for _ in range(n_view)]
     for shell in range(1, int(shell_index.max()) + 1 if n_view else 0):
         volumes = np.flatnonzero(shell_index == shell)
-        dealt = volumes[torch.randperm(len(volumes), generator=generator).numpy()]
-        for number, view in enumerate(views):
-            if n_shown is not None:
-                order = torch.randperm(len(volumes), generator=generator).numpy()
-                view[volumes[order[n_shown:]]] = False
-            else:
-                view[dealt[number::n_part]] = False
+        if n_shown is None:
+            dealt = _shuffle(volumes, generator)
+            hidden = [dealt[number::n_part] for number in range(n_view)]
+        else:
+            hidden = [_shuffle(volumes, generator)[n_shown:] for _ in views]
+        for view, chosen in zip(views, hidden, strict=True):
+            view[chosen] = False
     return views
+
+
+def _shuffle(
+    volumes: Int[np.ndarray, " volume"], generator: torch.Generator
+) -> Int[np.ndarray, " volume"]:
+    return volumes[torch.randperm(len(volumes), generator=generator).numpy()]
