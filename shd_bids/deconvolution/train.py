@@ -4,17 +4,12 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
-from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from shd_bids.errors import TrainingError
-
-from .checkpoint import load_checkpoint, save_checkpoint
 from .gradient import BatchGradient
 from .history import CHECKPOINT_SECONDS, Clock, History
 from .interruption import on_termination
@@ -23,6 +18,7 @@ from .network import ShdNetwork
 from .parallel import Team
 from .patches import MaskedScan, PatchSampler
 from .presets import Preset
+from .state import TrainingState
 
 LOGGER = logging.getLogger(__name__)
 
@@ -30,7 +26,6 @@ _WARM_UP = 0.3  # share of the steps during which the learning rate rises
 _LARGEST_GRADIENT = 0.01  # typical ones are a tenth of it; rare ones are a hundred times it
 _WEIGHT_DECAY = 1e-4
 _DIVERGED = 3.0  # times the loss that the same patches had before training
-_N_RETURN = 10
 _N_RECORD = 100
 _STEPS_OF_RECORD = 10  # at least, in all but short trainings: a few patches tell little
 _N_CALIBRATION = 16
@@ -55,70 +50,6 @@ def calibrate(
         network(patch.physics, patch.dwi, patch.start, compute_dtype)
     for name in ("running_mean", "running_var"):
         team.average_([getattr(norm, name) for norm in norms])
-
-
-@dataclass
-class _Training:
-    """What changes during a training, and so belongs in a checkpoint."""
-
-    network: ShdNetwork
-    optimiser: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler
-    generator: torch.Generator
-    team: Team
-    history: History = field(default_factory=History)
-    step: int = 0
-    n_return: int = 0
-    returned_to: int | None = None
-    first: dict[str, Any] = field(default_factory=dict)
-    good: dict[str, Any] = field(default_factory=dict)
-    latest: dict[str, Any] = field(default_factory=dict)
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "generators": self.team.gather(self.generator.get_state()),
-            "history": vars(self.history),
-            "step": self.step,
-            "n_return": self.n_return,
-            "returned_to": self.returned_to,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.generator.set_state(state["generators"][self.team.rank].cpu())
-        vars(self.history).update(state["history"])
-        self.step = state["step"]
-        self.n_return = state["n_return"]
-        self.returned_to = state["returned_to"]
-
-    def remember(self) -> None:
-        """Keep the last state but one to go back to: the losses since have shown it good."""
-        self.latest, self.good = deepcopy(self.state()), self.latest
-        self.good = self.good or self.latest
-        self.first = self.first or self.latest
-
-    def go_back(self) -> None:
-        """Return to the state kept; the learning rate is halved once for every return.
-
-        A second return to the same state shows that it is bad itself: then to the beginning.
-        """
-        n_return = self.n_return + 1
-        kept = self.first if self.good["step"] == self.returned_to else self.good
-        state = deepcopy(kept)
-        # Other patches than those on which it went wrong: these may be bad at this state, too.
-        state["generators"] = self.team.gather(self.generator.get_state())
-        self.restore(state)
-        factor = 0.5 ** (n_return - self.n_return)
-        for group in self.optimiser.param_groups:
-            for rate in ("lr", "initial_lr", "max_lr", "min_lr"):
-                group[rate] *= factor
-        self.n_return, self.returned_to = n_return, self.step
-        self.latest = self.good = deepcopy(self.state())
 
 
 def train(
@@ -194,14 +125,8 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, preset.learning_rate, total_steps=preset.steps, pct_start=_WARM_UP
     )
-    training = _Training(network, optimiser, schedule, generator, team)
-    saved = None
-    if checkpoint_file is not None and team.is_first:
-        saved = load_checkpoint(checkpoint_file, settings)
-    if (saved := team.follow(saved)) is not None:
-        training.latest, training.good = saved["latest"], saved["good"]
-        training.first = saved["first"]
-        training.restore(deepcopy(training.latest))
+    training = TrainingState(network, optimiser, schedule, generator, team)
+    if training.resume(checkpoint_file, settings):
         LOGGER.info("Training goes on after step %d.", training.step)
     else:
         calibrate(network, sampler, preset.batch, compute_dtype, team)
@@ -209,8 +134,7 @@ def train(
 
     def save() -> None:
         if checkpoint_file is not None and team.is_first:
-            kept = {name: getattr(training, name) for name in ("latest", "good", "first")}
-            save_checkpoint(kept, checkpoint_file, settings)
+            training.save(checkpoint_file, settings)
 
     def save_at_the_end() -> None:
         save()
@@ -240,29 +164,11 @@ def train(
             training.step += 1
             if training.step % record_every and training.step < preset.steps:
                 continue
-            sums = dict(zip(total, team.add(torch.stack([*total.values()])).tolist(), strict=True))
-            n_total = sums.pop("n_voxel")
-            means, total = {name: value / n_total for name, value in sums.items()}, {}
-            diverged = not means["total"] <= _DIVERGED * means["start"]
-            if diverged and training.n_return < _N_RETURN:
-                step = training.step
-                training.go_back()
-                LOGGER.warning(
-                    "The loss rose to %.3g at step %d, from %.3g before training: training goes "
-                    "back to step %d and on with half the learning rate.",
-                    means["total"],
-                    step,
-                    means["start"],
-                    training.step,
-                )
+            means, n_total = _average(total, team)
+            total = {}
+            if not means["total"] <= _DIVERGED * means["start"]:  # or is no number
+                training.undo(means)
                 continue
-            if diverged:
-                raise TrainingError(
-                    f"The loss is {means['total']:.3g} at step {training.step}, from "
-                    f"{means['start']:.3g} before training, however small the learning rate. Check "
-                    "the data and the responses for extreme values and for values that are no "
-                    "numbers; --precision float32 may help."
-                )
             training.history.n_voxel += round(n_total)
             training.history.add(training.step, clock.seconds(), means)
             training.remember()
@@ -270,6 +176,14 @@ def train(
             if clock.checkpoint_is_due(training.step):
                 save()
     return training.history
+
+
+def _average(sums: dict[str, Tensor], team: Team) -> tuple[dict[str, float], float]:
+    """Give the mean terms over the voxels of all processes, and the number of these."""
+    added = team.add(torch.stack([*sums.values()])).tolist()
+    terms = dict(zip(sums, added, strict=True))
+    n_voxel = terms.pop("n_voxel")
+    return {name: value / n_voxel for name, value in terms.items()}, n_voxel
 
 
 def _digest(values: Tensor) -> str:
