@@ -19,8 +19,6 @@ from .neighbours import (
     N_DISTANCE,
     distance_sums,
     distance_sums_adjoint,
-    pad_border,
-    pad_border_adjoint,
 )
 
 _N_TAP = 27
@@ -33,7 +31,8 @@ _BLOCK_BYTES = 2**19
 class _Convolution(torch.autograd.Function):
     """``y = b + sum_k T_k(L) [sums of x] W_k``, with T_0 the identity.
 
-    The sums are made for a few vertices at a time, and made again for the gradient.
+    The sums are made for a few vertices at a time, and made again for the gradient. With weights
+    for one distance there is no sum: each voxel is alone.
     """
 
     @staticmethod
@@ -48,12 +47,11 @@ class _Convolution(torch.autograd.Function):
     ) -> Float[Tensor, "vertex batch x y z n_out"]:
         ctx.repeat_border = repeat_border  # type: ignore[attr-defined]  # the context takes any attribute
         n_order, n_out = weight.shape[0], weight.shape[-1]
-        table = _columns(weight)
+        table = _columns(weight).flatten(0, 1)
         n_vertex = len(signal)
         mixed = signal.new_empty(n_order, n_vertex, signal[0, ..., 0].numel(), n_out)
         for block in _blocks(signal):
-            padded = pad_border(signal[block], repeat=repeat_border)
-            part = distance_sums(padded).view(-1, len(table)) @ table
+            part = _sums(signal[block], weight, repeat_border) @ table
             mixed[:, block] = part.view(-1, mixed.shape[2], n_order, n_out).permute(2, 0, 1, 3)
         output = mixed[0].add_(bias).view(n_vertex, -1)
         if n_order > 1:
@@ -69,36 +67,44 @@ class _Convolution(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         gradient, signal, weight, filters = _resume(ctx, gradient)
         repeat_border = ctx.repeat_border  # type: ignore[attr-defined]  # set in forward
-        n_order, n_out = weight.shape[0], weight.shape[-1]
-        table = _columns(weight)
+        n_order, n_distance, n_in, n_out = weight.shape
         flat = gradient.view(len(signal), -1)
         mixed = gradient.new_empty(n_order, len(signal), flat.shape[1] // n_out, n_out)
         mixed[0].view(flat.shape).copy_(flat)
         if n_order > 1:
             polynomials = filters[1:].transpose(1, 2).flatten(0, 1)
             torch.mm(polynomials, flat, out=mixed[1:].view(-1, flat.shape[1]))
-        table_gradient = torch.zeros_like(table)
+        table = _columns(weight)
+        table_gradient = torch.zeros_like(table).flatten(0, 1)
         signal_gradient = torch.empty_like(signal)
         for block in _blocks(signal):
-            padded = pad_border(signal[block], repeat=repeat_border)
-            sums = distance_sums(padded)
-            part = mixed[:, block].permute(1, 2, 0, 3).reshape(-1, table.shape[1])
-            table_gradient.addmm_(sums.view(-1, len(table)).T, part)
-            sums_gradient = part @ table.T
-            spread = distance_sums_adjoint(sums_gradient.view(sums.shape))
-            signal_gradient[block] = pad_border_adjoint(spread, repeat=repeat_border)
+            part = mixed[:, block].permute(1, 2, 0, 3).reshape(-1, table.shape[2])
+            table_gradient.addmm_(_sums(signal[block], weight, repeat_border).T, part)
+            spread = [(part @ rows.T).view(signal[block].shape) for rows in table]
+            if n_distance > 1:
+                spread = [distance_sums_adjoint(spread, repeat_border=repeat_border)]
+            signal_gradient[block] = spread[0]
         bias_gradient = gradient.sum(dim=(0, 1, 2, 3, 4))
-        weight_gradient = table_gradient.view(*weight.shape[1:3], n_order, n_out).permute(
-            2, 0, 1, 3
-        )
-        return signal_gradient, weight_gradient, bias_gradient, None, None, None
+        table_gradient = table_gradient.view(n_distance, n_in, n_order, n_out)
+        return signal_gradient, table_gradient.permute(2, 0, 1, 3), bias_gradient, None, None, None
 
 
 def _columns(
     weight: Float[Tensor, "order distance n_in n_out"],
-) -> Float[Tensor, "distance_n_in order_n_out"]:
+) -> Float[Tensor, "distance n_in order_n_out"]:
     """Lay the weights out so that one product mixes the channels for every order."""
-    return weight.permute(1, 2, 0, 3).flatten(2).flatten(0, 1)
+    return weight.permute(1, 2, 0, 3).flatten(2)
+
+
+def _sums(
+    signal: Float[Tensor, "vertex batch x y z n_in"],
+    weight: Float[Tensor, "order distance n_in n_out"],
+    repeat_border: bool,
+) -> Float[Tensor, "row distance_n_in"]:
+    """Give the sums that the weights are for."""
+    if weight.shape[1] == 1:
+        return signal.reshape(-1, signal.shape[-1])
+    return distance_sums(signal, repeat_border=repeat_border).flatten(0, 4)
 
 
 def _finish(ctx: FunctionCtx, output: Tensor, rectify: bool, *saved: Tensor) -> Tensor:
@@ -170,7 +176,7 @@ class SpatioSphericalConvolution(nn.Module):
         polynomials = chebyshev_polynomials(laplacian, n_order)
         self.register_buffer("filters", torch.as_tensor(polynomials).float(), persistent=False)
         self.spatial = spatial
-        self.bias = nn.Parameter(torch.full((n_out,), _BIAS))
+        self.bias: Tensor = nn.Parameter(torch.full((n_out,), _BIAS))
         self.spherical_weight = nn.Parameter(torch.empty(n_out, n_in, n_order))
         nn.init.normal_(
             self.spherical_weight, std=(2.0 / (n_in * n_order)) ** 0.5, generator=generator
@@ -196,18 +202,12 @@ class SpatioSphericalConvolution(nn.Module):
         rectify: bool = False,
     ) -> Float[Tensor, "vertex batch x y z n_out"]:
         """Filter a signal, then scale and shift each channel and rectify, where asked."""
-        exact_table, exact_bias = self.table(), self.bias + 0.0
+        table, bias = self.table(), self.bias
         if gain is not None and offset is not None:
-            exact_table, exact_bias = exact_table * gain, exact_bias * gain + offset
-        table, bias = exact_table.to(signal.dtype), exact_bias.to(signal.dtype)
+            table, bias = table * gain, bias * gain + offset
         filters = self.filters.to(signal.dtype)
-        if not self.spatial:
-            mixed = torch.einsum("vbxyzi,kio->kvbxyzo", signal, table[:, 0])
-            rest = [torch.tensordot(t, part, 1) for t, part in zip(filters, mixed, strict=True)][1:]
-            output = sum(rest, mixed[0]) + bias
-            return functional.relu(output) if rectify else output
-        options = filters, self.repeat_border, rectify
-        return _Convolution.apply(signal.contiguous(), table, bias, *options)
+        weights = table.to(signal.dtype), bias.to(signal.dtype), filters
+        return _Convolution.apply(signal.contiguous(), *weights, self.repeat_border, rectify)
 
 
 class NormalisedActivation(nn.Module):

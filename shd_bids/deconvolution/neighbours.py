@@ -2,9 +2,11 @@
 
 With n_x the operator that adds the two neighbours along x, the sums over the centre, the 6 faces,
 the 12 edges and the 8 corners of a 3x3x3 neighbourhood are the elementary symmetric polynomials
-of n_x, n_y, n_z: the coefficients of t in (1 + t n_x)(1 + t n_y)(1 + t n_z).
+of n_x, n_y, n_z: the coefficients of t in (1 + t n_x)(1 + t n_y)(1 + t n_z). Each n equals its
+transpose, whatever lies beyond the border.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -16,76 +18,47 @@ N_DISTANCE = 4
 SPATIAL_AXES = (2, 3, 4)
 
 
-def pad_border(
-    signal: Float[Tensor, "vertex batch x y z channel"], *, repeat: bool
-) -> Float[Tensor, "vertex batch x_2 y_2 z_2 channel"]:
-    """Add a voxel on each side of the volume: zeros, or the voxels at the border repeated."""
-    vertex, batch, *shape, channel = signal.shape
-    grown = [length + 2 for length in shape]
-    make = signal.new_empty if repeat else signal.new_zeros
-    padded = make(vertex, batch, *grown, channel)
-    _inside(padded).copy_(signal)
-    if repeat:
-        for axis, (source, target) in _borders(padded):
-            padded.select(axis, target).copy_(padded.select(axis, source))
-    return padded
-
-
-def pad_border_adjoint(
-    padded: Float[Tensor, "vertex batch x_2 y_2 z_2 channel"], *, repeat: bool
-) -> Float[Tensor, "vertex batch x y z channel"]:
-    """Apply the transpose of ``pad_border``; ``padded`` is changed."""
-    if repeat:
-        for axis, (source, target) in reversed(_borders(padded)):
-            padded.select(axis, source).add_(padded.select(axis, target))
-    return _inside(padded)
-
-
-def _inside(padded: Tensor) -> Tensor:
-    for axis in SPATIAL_AXES:
-        padded = padded.narrow(axis, 1, padded.shape[axis] - 2)
-    return padded
-
-
-def _borders(padded: Tensor) -> list[tuple[int, tuple[int, int]]]:
-    """List, axis by axis, which slice of the padded volume each border repeats."""
-    return [
-        (axis, pair)
-        for axis in SPATIAL_AXES
-        for pair in ((1, 0), (padded.shape[axis] - 2, padded.shape[axis] - 1))
-    ]
-
-
 def distance_sums(
-    padded: Float[Tensor, "vertex batch x_2 y_2 z_2 channel"],
+    signal: Float[Tensor, "vertex batch x y z channel"], *, repeat_border: bool
 ) -> Float[Tensor, "vertex batch x y z distance_channel"]:
-    """Sum the neighbours at each distance class; the classes are concatenated over the channels."""
-    terms = [padded]
+    """Sum the neighbours at each distance class; the classes are concatenated over the channels.
+
+    Beyond its border the volume goes on as it is there, or with zeros.
+    """
+    terms = [signal]
     for axis in reversed(SPATIAL_AXES):
-        length = padded.shape[axis] - 2
-        centres = [term.narrow(axis, 1, length) for term in terms]
-        sums = [term.narrow(axis, 0, length) + term.narrow(axis, 2, length) for term in terms]
-        for total, centre in zip(sums, centres[1:], strict=False):
+        sums = [_add_neighbours(term, axis, repeat_border) for term in terms]
+        for total, centre in zip(sums, terms[1:], strict=False):
             total.add_(centre)
-        terms = [centres[0], *sums]
+        terms = [signal, *sums]
     return torch.cat(terms, dim=-1)
 
 
 def distance_sums_adjoint(
-    sums: Float[Tensor, "vertex batch x y z distance_channel"],
-) -> Float[Tensor, "vertex batch x_2 y_2 z_2 channel"]:
-    """Apply the transpose of ``distance_sums``."""
-    terms = list(sums.chunk(N_DISTANCE, dim=-1))
+    sums: Sequence[Float[Tensor, "vertex batch x y z channel"]], *, repeat_border: bool
+) -> Float[Tensor, "vertex batch x y z channel"]:
+    """Apply the transpose of ``distance_sums`` to one tensor for each distance class."""
+    terms = list(sums)
     for axis in SPATIAL_AXES:
-        length = sums.shape[axis]
-        spread = []
-        for centre, shifted in pairwise(terms):
-            shape = list(centre.shape)
-            shape[axis] += 2
-            total = centre.new_zeros(shape)
-            total.narrow(axis, 1, length).copy_(centre)
-            total.narrow(axis, 0, length).add_(shifted)
-            total.narrow(axis, 2, length).add_(shifted)
-            spread.append(total)
-        terms = spread
+        terms = [
+            _add_neighbours(shifted, axis, repeat_border).add_(centre)
+            for centre, shifted in pairwise(terms)
+        ]
     return terms[0]
+
+
+def _add_neighbours(
+    signal: Float[Tensor, "vertex batch x y z channel"], axis: int, repeat_border: bool
+) -> Float[Tensor, "vertex batch x y z channel"]:
+    """Add the voxels before and after each one along an axis."""
+    length = signal.shape[axis]
+    if length == 1:
+        return 2.0 * signal if repeat_border else torch.zeros_like(signal)
+    total = torch.empty_like(signal)
+    before, after = (signal.narrow(axis, first, length - 2) for first in (0, 2))
+    torch.add(before, after, out=total.narrow(axis, 1, length - 2))
+    for edge, inner in ((0, 1), (length - 1, length - 2)):
+        border = total.select(axis, edge).copy_(signal.select(axis, inner))
+        if repeat_border:
+            border.add_(signal.select(axis, edge))
+    return total
