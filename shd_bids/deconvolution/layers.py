@@ -124,6 +124,14 @@ def _resume(ctx: FunctionCtx, gradient: Tensor) -> list[Tensor]:
     return [gradient, signal, weight, filters]
 
 
+def _filter(
+    signal: Float[Tensor, "vertex batch x y z n_in"], filters: Float[Tensor, "order vertex vertex"]
+) -> Float[Tensor, "vertex batch x y z order_n_in"]:
+    """Give what every filter makes of a signal, beside each other in the channels."""
+    rest = [torch.tensordot(matrix, signal, 1) for matrix in filters[1:]]
+    return torch.cat([signal, *rest], dim=-1)
+
+
 def _blocks(signal: Float[Tensor, "vertex batch x y z n_in"]) -> list[slice]:
     """Cut the vertices in blocks whose signal stays in the cache."""
     n_vertex = len(signal)
@@ -138,7 +146,8 @@ class SpatioSphericalConvolution(nn.Module):
     ``y_o = b_o + sum_i sum_k sum_r A[o,i,k] D[o,i,r] T_k(L+) S_r x_i`` (Elaldi et al. 2024, eq. 6),
     with ``T_k`` Chebyshev polynomials of the hemisphere's Laplacian and ``S_r`` the sum over the
     voxels at distance class r. The two weights are multiplied to one table first, the sums over
-    each distance class replace the 27 taps, and channels are mixed before the sphere is filtered.
+    each distance class replace the 27 taps, and channels are mixed before the sphere is filtered,
+    unless few channels enter.
 
     Parameters
     ----------
@@ -176,6 +185,8 @@ class SpatioSphericalConvolution(nn.Module):
         polynomials = chebyshev_polynomials(laplacian, n_order)
         self.register_buffer("filters", torch.as_tensor(polynomials).float(), persistent=False)
         self.spatial = spatial
+        # What is filtered comes first where that makes no more channels than leave.
+        self.filters_first = n_order > 1 and n_order * n_in <= n_out
         self.bias: Tensor = nn.Parameter(torch.full((n_out,), _BIAS))
         self.spherical_weight = nn.Parameter(torch.empty(n_out, n_in, n_order))
         nn.init.normal_(
@@ -206,6 +217,8 @@ class SpatioSphericalConvolution(nn.Module):
         if gain is not None and offset is not None:
             table, bias = table * gain, bias * gain + offset
         filters = self.filters.to(signal.dtype)
+        if self.filters_first:
+            signal, table = _filter(signal, filters), table.transpose(0, 1).flatten(1, 2)[None]
         weights = table.to(signal.dtype), bias.to(signal.dtype), filters
         return _Convolution.apply(signal.contiguous(), *weights, self.repeat_border, rectify)
 
