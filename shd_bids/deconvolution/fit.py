@@ -163,7 +163,8 @@ def fit_shd(
         "response_b0": signal_model.scale,
     }
     label, isotropic = SHD_LABELS[model], signal_model.tissues[1:]
-    solution = make_solution(label, mask, coefficients.numpy(), rmse.numpy(), isotropic)
+    lobe = tuple(lobe_by_degree(lmax).tolist())
+    solution = make_solution(label, mask, coefficients.numpy(), rmse.numpy(), isotropic, lobe)
     return ShdFit(solution, network, history, weights, details)
 
 
@@ -198,7 +199,6 @@ def describe_fit(
     """Give what the summary says of every network, whether of one scan or of a study."""
     return {
         "lmax": network.lmax,
-        "fibre_lobe": lobe_by_degree(network.lmax).tolist(),
         "tissues": list(network.settings.tissues),
         **computing.describe(),
         "random_seed": random_seed,

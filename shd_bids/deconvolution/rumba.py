@@ -76,16 +76,17 @@ def fit_rumba(
     """
     require_response(responses, "WM", "rumba")
     isotropic = [tissue for tissue in ("GM", "CSF") if tissue in responses]
+    lobe = tuple(_narrowest_lobe(lmax).tolist())
     model = _RumbaModel.build(gradients, shells, responses, lmax)
     signal = dwi[mask].astype(np.float32) / np.float32(responses["WM"].isotropic_signal(0))
     if not total_variation:
         found = fit_voxelwise(partial(_fit_chunk, model), signal, n_threads=n_threads)
-        return make_solution("rumba", mask, *found, isotropic=isotropic)
+        return make_solution("rumba", mask, *found, isotropic, lobe)
     b0, data = model.divide_by_b0(signal)
     fractions = deconvolve_with_tv(data, model.fitted_kernel, mask, n_threads=n_threads)
     coefficients, predicted = model.explain(fractions, b0)
     rmse = np.sqrt(((signal - predicted) ** 2).mean(axis=1))
-    return make_solution("rumbatv", mask, coefficients, rmse, isotropic=isotropic)
+    return make_solution("rumbatv", mask, coefficients, rmse, isotropic, lobe)
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ class _RumbaModel:
         n_direction = len(_DIRECTIONS)
         kernel = np.zeros((len(shells.index), n_direction + 2))
         kernel[:, :n_direction] = zonal @ sh_basis(_DIRECTIONS, white.lmax).T
-        lobes = sh_basis(_DIRECTIONS, lmax) * _narrowest_lobe(lmax)
+        lobe = _narrowest_lobe(lmax)[degrees_of_coefficients(lmax) // 2]
+        lobes = sh_basis(_DIRECTIONS, lmax) * lobe
         columns = [np.pad(lobes, ((0, 2), (0, 0)))]
         for i, tissue in enumerate(("GM", "CSF"), start=n_direction):
             if tissue in responses:
@@ -161,8 +163,8 @@ def _fit_chunk(model: _RumbaModel, signal: np.ndarray) -> tuple[np.ndarray, np.n
     return model.explain(fractions[:, 0, 0], b0)
 
 
-def _narrowest_lobe(lmax: int) -> np.ndarray:
-    """Give the factor of each coefficient that turns a direction into a lobe.
+def _narrowest_lobe(lmax: int) -> Float[np.ndarray, " degree"]:
+    """Give the factor of each even degree that turns a direction into a lobe.
 
     The lobe is the square of the direction cut off at degree ``lmax / 2``: it has the degree
     ``lmax``, no negative amplitude, and at degree 8 side lobes below 3 % of its peak, where a
@@ -171,5 +173,4 @@ def _narrowest_lobe(lmax: int) -> np.ndarray:
     half = np.arange(lmax // 2 + 1)
     cut_off = (2 * half + 1) * ((half - lmax // 2) % 2 == 0)  # of one parity: an even square
     squared = legendre.legmul(cut_off, cut_off)
-    factors = squared / squared[0] / (2 * np.arange(lmax + 1) + 1)
-    return factors[degrees_of_coefficients(lmax)]
+    return (squared / squared[0] / (2 * np.arange(lmax + 1) + 1))[::2]

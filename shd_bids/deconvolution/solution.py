@@ -29,12 +29,16 @@ class FodfSolution:
     rmse
         Root mean squared residual over the volumes, divided by the b=0 signal of the white matter
         response.
+    fibre_lobe
+        Share of a delta function's coefficients that the fODF of one fibre has, by even degree;
+        None where it has all of them.
     """
 
     model: str
     fodf_sh: Float[np.ndarray, "x y z coef"]
     rmse: Float[np.ndarray, "x y z"]
     tissue: dict[str, np.ndarray] = field(default_factory=dict)
+    fibre_lobe: tuple[float, ...] | None = None
 
     @property
     def fractions(self) -> dict[str, np.ndarray]:

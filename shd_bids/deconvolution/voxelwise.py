@@ -43,6 +43,7 @@ def make_solution(
     coefficients: Float[np.ndarray, "voxel coef"],
     rmse: Float[np.ndarray, " voxel"],
     isotropic: Sequence[str],
+    fibre_lobe: tuple[float, ...] | None = None,
 ) -> FodfSolution:
     """Put what was found in the voxels of the mask back into images.
 
@@ -59,6 +60,8 @@ def make_solution(
         Residual of each voxel.
     isotropic
         Tissues beside white matter.
+    fibre_lobe
+        As in ``FodfSolution``.
     """
     failed = ~np.isfinite(coefficients).all(axis=1)
     if failed.any():
@@ -76,6 +79,7 @@ def make_solution(
         fodf_sh=to_image(usable[:, :n_coef]),
         rmse=to_image(rmse),
         tissue={name: to_image(usable[:, n_coef + i]) for i, name in enumerate(isotropic)},
+        fibre_lobe=fibre_lobe,
     )
 
 

@@ -71,9 +71,13 @@ def test_the_sidecars_of_a_network_suffice_to_predict_its_signal(tmp_path, model
 
 
 @pytest.mark.usefixtures("tiny_preset")
-def test_only_the_white_matter_of_a_network_is_made_of_lobes(tmp_path):
-    _, network = _fit(tmp_path, "shd-tv")
-    assert network.fod_sidecars["WM"]["FibreLobe"] == [1.0, 0.5]
-    assert "apodised delta function" in network.fod_sidecars["WM"]["Description"]
-    assert "FibreLobe" not in network.fod_sidecars["CSF"]
+@pytest.mark.parametrize(("model", "lobe"), [("shd-tv", [1.0, 0.5]), ("rumba", [1.0, 0.4])])
+def test_white_matter_that_is_made_of_lobes_says_so(tmp_path, model, lobe):
+    sidecars = _fit(tmp_path, model)[1].fod_sidecars
+    assert sidecars["WM"]["FibreLobe"] == pytest.approx(lobe)
+    assert "apodised delta function" in sidecars["WM"]["Description"]
+    assert "FibreLobe" not in sidecars["CSF"]
+
+
+def test_white_matter_that_is_made_of_delta_functions_has_no_lobe(tmp_path):
     assert "FibreLobe" not in _fit(tmp_path, "csd")[1].fod_sidecars["WM"]
