@@ -13,7 +13,8 @@ from torch import Tensor
 
 _N_ALONE = 300
 _N_TOGETHER = 100
-_CHUNK = 8192
+#: Voxels that are solved at once.
+CHUNK = 8192
 #: Weight of the squared white matter amplitudes, relative to the largest eigenvalue of the data
 #: term; without it the lobes of noise are as many as those of fibres.
 _RIDGE = 1e-4
@@ -75,7 +76,7 @@ def non_negative_start(
     gram.diagonal()[:n_vertex] += _RIDGE * largest
     correlation = dwi @ scaled
     step = 1.0 / (largest * (1.0 + _RIDGE))
-    alone = [_solve_alone(part, gram, step) for part in correlation.split(_CHUNK)]
+    alone = [_solve_alone(part, gram, step) for part in correlation.split(CHUNK)]
     solution = torch.cat(alone)
     # The variance of noise over the number of volumes, which the noise of the unknowns goes by.
     noise = (dwi - solution @ scaled.T)[1:].square().mean(dim=1).median() / len(dictionary)
@@ -115,8 +116,8 @@ def _solve_together(
     # How many neighbours there are along each axis.
     count = (neighbours > 0).view(-1, 3, 2).sum(dim=2).to(pull.dtype)
     for _ in range(_N_TOGETHER):
-        for first in range(0, len(solution), _CHUNK):
-            part = slice(first, first + _CHUNK)
+        for first in range(0, len(solution), CHUNK):
+            part = slice(first, first + CHUNK)
             here = extrapolated[part]
             gradient = torch.addmm(correlation[part], here, gram, beta=-1)
             gradient.addcmul_(count[part] @ pull, here)
