@@ -7,7 +7,7 @@ from deconvolution.scans import signal_model, tiny_signal
 from scipy.optimize import nnls
 
 from shd_bids.deconvolution.forward import vertex_dictionary
-from shd_bids.deconvolution.start import _RIDGE, neighbour_weights, non_negative_start
+from shd_bids.deconvolution.start import _RIDGE, _SPARSITY, neighbour_weights, non_negative_start
 from shd_bids.sphere.healpix import hemisphere
 
 VERTICES = hemisphere(2).vertices
@@ -96,16 +96,32 @@ def test_the_residual_is_nearly_the_smallest_possible(
         assert smallest - 1e-5 < residual < smallest + 0.01 * np.linalg.norm(signal)
 
 
-def test_the_objective_with_its_ridge_is_at_its_minimum(
-    problem: tuple[np.ndarray, np.ndarray],
-) -> None:
+def test_the_objective_is_at_its_minimum(problem: tuple[np.ndarray, np.ndarray]) -> None:
     dwi, dictionary = problem
-    norms = np.linalg.norm(dictionary, axis=0)
-    scaled = dictionary / norms
-    largest = np.linalg.eigvalsh(scaled.T @ scaled)[-1]
-    ridge = np.sqrt(_RIDGE * largest) * np.eye(N_VERTEX, scaled.shape[1])
-    stacked = np.vstack([scaled, ridge])
+    columns = np.c_[dictionary, dictionary[:, :N_VERTEX].sum(axis=1)]
+    norms = np.linalg.norm(columns, axis=0)
+    scaled = columns / norms
+    ridge = np.sqrt(_RIDGE * np.linalg.eigvalsh(scaled.T @ scaled)[-1])
+    # The sum is a shift of the ridge: r/2 (x + p/r)^2 = r/2 x^2 + p x + what does not depend on x.
+    shift = -_SPARSITY * np.sqrt(len(dictionary)) / ridge
+    stacked = np.vstack([scaled, ridge * np.eye(N_VERTEX, len(norms))])
     for signal, solution in zip(dwi, _solve(dwi, dictionary), strict=True):
-        target = np.r_[signal, np.zeros(N_VERTEX)]
-        smallest = nnls(stacked, target)[1]
-        assert np.linalg.norm(stacked @ (solution * norms) - target) < 1.001 * smallest + 1e-5
+        best = nnls(stacked, np.r_[signal, np.full(N_VERTEX, shift)])[0] / norms
+        best[:N_VERTEX] += best[-1]
+        np.testing.assert_allclose(solution, best[:-1], atol=0.01 * best.max())
+
+
+def test_isotropic_signal_beside_a_fibre_is_spread_evenly_over_the_sphere() -> None:
+    model = signal_model(lmax=8)
+    vertices = hemisphere(4).vertices
+    weights = neighbour_weights(torch.as_tensor(vertices), torch.eye(3, dtype=torch.float64))
+    dictionary = vertex_dictionary(model, vertices)
+    n_vertex = len(vertices)
+    signal = 0.5 * dictionary[:, 3] + 0.5 * dictionary[:, :n_vertex].mean(axis=1)
+    with_outside = np.vstack([np.zeros_like(signal), signal])
+    tensors = (torch.as_tensor(values).float() for values in (with_outside, dictionary, weights))
+    alone = torch.zeros(2, 6, dtype=torch.int64)
+    amplitude = non_negative_start(*tensors, alone).numpy()[1, :n_vertex]
+    elsewhere = amplitude[np.abs(vertices @ vertices[3]) < np.cos(np.radians(45))]
+    assert elsewhere.max() < 0.1 * amplitude.max()
+    assert elsewhere.min() > 0.5 * elsewhere.max()
