@@ -18,6 +18,8 @@ from torch.nn import functional
 
 from shd_bids.sphere.graph import chebyshev_polynomials
 
+from .weights import SpatioSphericalWeights
+
 #: "sphere" and "hemisphere": sparse Laplacian, by recurrence; "dense": the same with a dense
 #: Laplacian of the hemisphere; "precomputed": its polynomials in one matrix.
 Form = Literal["sphere", "hemisphere", "dense", "precomputed"]
@@ -25,10 +27,9 @@ FORMS: tuple[Form, ...] = get_args(Form)
 
 _INWARDS = (1, 5, 0, 2, 3, 4)  # to (batch, channel, vertex, x, y, z)
 _OUTWARDS = (2, 0, 3, 4, 5, 1)
-_BIAS = 0.01
 
 
-class TapConvolution(nn.Module):
+class TapConvolution(SpatioSphericalWeights):
     """``SpatioSphericalConvolution`` in another form, with the same parameters.
 
     Parameters
@@ -58,9 +59,8 @@ class TapConvolution(nn.Module):
         repeat_border: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(n_in, n_out, n_order=n_order, spatial=spatial, generator=generator)
         self.precomputed = form == "precomputed"
-        self.spatial = spatial
         self.repeat_border = repeat_border
         self.n_order = n_order
         operator = torch.as_tensor(laplacian).float()
@@ -73,17 +73,6 @@ class TapConvolution(nn.Module):
             operator = operator.to_sparse_coo()
         self.register_buffer("operator", operator, persistent=False)
         self.register_buffer("classes", _distance_classes(), persistent=False)
-        self.bias = nn.Parameter(torch.full((n_out,), _BIAS))
-        self.spherical_weight = nn.Parameter(torch.empty(n_out, n_in, n_order))
-        nn.init.normal_(
-            self.spherical_weight, std=(2.0 / (n_in * n_order)) ** 0.5, generator=generator
-        )
-        if spatial:
-            n_class = len(self.classes)
-            self.spatial_weight = nn.Parameter(torch.empty(n_out, n_in, n_class))
-            nn.init.normal_(
-                self.spatial_weight, std=(2.0 / (27 * n_in)) ** 0.5, generator=generator
-            )
 
     def forward(
         self, signal: Float[Tensor, "vertex batch x y z n_in"]

@@ -15,14 +15,9 @@ from torch.nn import functional
 from shd_bids.sphere.graph import chebyshev_polynomials
 from shd_bids.sphere.healpix import Hemisphere
 
-from .neighbours import (
-    N_DISTANCE,
-    distance_sums,
-    distance_sums_adjoint,
-)
+from .neighbours import distance_sums, distance_sums_adjoint
+from .weights import SpatioSphericalWeights
 
-_N_TAP = 27
-_BIAS = 0.01
 #: Bytes of the input that are summed over their neighbours at once: what a core's cache holds with
 #: the sums of it.
 _BLOCK_BYTES = 2**19
@@ -140,7 +135,7 @@ def _blocks(signal: Float[Tensor, "vertex batch x y z n_in"]) -> list[slice]:
     return [slice(first, first + length) for first in range(0, n_vertex, length)]
 
 
-class SpatioSphericalConvolution(nn.Module):
+class SpatioSphericalConvolution(SpatioSphericalWeights):
     """Filter over the sphere and over the neighbouring voxels at once.
 
     ``y_o = b_o + sum_i sum_k sum_r A[o,i,k] D[o,i,r] T_k(L+) S_r x_i`` (Elaldi et al. 2024, eq. 6),
@@ -180,23 +175,12 @@ class SpatioSphericalConvolution(nn.Module):
         repeat_border: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(n_in, n_out, n_order=n_order, spatial=spatial, generator=generator)
         self.repeat_border = repeat_border
         polynomials = chebyshev_polynomials(laplacian, n_order)
         self.register_buffer("filters", torch.as_tensor(polynomials).float(), persistent=False)
-        self.spatial = spatial
         # What is filtered comes first where that makes no more channels than leave.
         self.filters_first = n_order > 1 and n_order * n_in <= n_out
-        self.bias: Tensor = nn.Parameter(torch.full((n_out,), _BIAS))
-        self.spherical_weight = nn.Parameter(torch.empty(n_out, n_in, n_order))
-        nn.init.normal_(
-            self.spherical_weight, std=(2.0 / (n_in * n_order)) ** 0.5, generator=generator
-        )
-        if spatial:
-            self.spatial_weight = nn.Parameter(torch.empty(n_out, n_in, N_DISTANCE))
-            nn.init.normal_(
-                self.spatial_weight, std=(2.0 / (_N_TAP * n_in)) ** 0.5, generator=generator
-            )
 
     def table(self) -> Float[Tensor, "order distance n_in n_out"]:
         """Multiply the spherical with the spatial weights to one table."""
