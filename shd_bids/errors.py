@@ -21,6 +21,10 @@ class GradientTableError(ShdBidsError):
     """A gradient table is missing, malformed or disagrees with its image."""
 
 
+class TransformError(ShdBidsError):
+    """Head positions, a field map or a registration cannot be read or used."""
+
+
 class MaskError(ShdBidsError):
     """A brain mask is empty or does not fit its image."""
 
