@@ -123,7 +123,8 @@ def _fit_classical(job: Job) -> dict[str, Any]:
         n_threads=job.n_threads,
     )
     _save(solution, inputs, job.out_dir)
-    return _describe(solution) | {"device": "cpu"}
+    tissues = ["WM", *solution.tissue]
+    return {"tissues": tissues, "fibre_lobe": solution.fibre_lobe, "device": "cpu"}
 
 
 def _fit_shd(job: Job, team: Team) -> dict[str, Any]:
@@ -143,7 +144,7 @@ def _fit_shd(job: Job, team: Team) -> dict[str, Any]:
             _write_json(_describe_history(fit.history, fit.weights), job.out_dir / "history.json")
         save_weights(fit.network, job.out_dir / "weights.safetensors")
         _save(fit.solution, inputs, job.out_dir)
-    return _describe(fit.solution) | fit.details | {"preset": job.preset}
+    return fit.details | {"fibre_lobe": fit.solution.fibre_lobe, "preset": job.preset}
 
 
 def _fit_study(job: Job, team: Team) -> dict[str, Any]:
@@ -191,11 +192,6 @@ def _describe_history(history: History, weights: LossWeights) -> dict[str, Any]:
         "weights": asdict(weights),
         "voxels_per_s": rate,
     }
-
-
-def _describe(solution: FodfSolution) -> dict[str, Any]:
-    lobe = solution.fibre_lobe
-    return {"tissues": ["WM", *solution.tissue]} | ({"fibre_lobe": lobe} if lobe else {})
 
 
 def _save(solution: FodfSolution, inputs: ScanInputs, out_dir: Path) -> None:
