@@ -76,17 +76,16 @@ def fit_rumba(
     """
     require_response(responses, "WM", "rumba")
     isotropic = [tissue for tissue in ("GM", "CSF") if tissue in responses]
-    lobe = tuple(_narrowest_lobe(lmax).tolist())
     model = _RumbaModel.build(gradients, shells, responses, lmax)
     signal = dwi[mask].astype(np.float32) / np.float32(responses["WM"].isotropic_signal(0))
     if not total_variation:
         found = fit_voxelwise(partial(_fit_chunk, model), signal, n_threads=n_threads)
-        return make_solution("rumba", mask, *found, isotropic, lobe)
+        return make_solution("rumba", mask, *found, isotropic, model.lobe)
     b0, data = model.divide_by_b0(signal)
     fractions = deconvolve_with_tv(data, model.fitted_kernel, mask, n_threads=n_threads)
     coefficients, predicted = model.explain(fractions, b0)
     rmse = np.sqrt(((signal - predicted) ** 2).mean(axis=1))
-    return make_solution("rumbatv", mask, coefficients, rmse, isotropic, lobe)
+    return make_solution("rumbatv", mask, coefficients, rmse, isotropic, model.lobe)
 
 
 @dataclass(frozen=True)
@@ -101,11 +100,14 @@ class _RumbaModel:
         Signal of each compartment over its own b=0. A tissue without response gives none.
     to_coefficients
         From signal fractions times the voxel's b=0 to fODF and tissue coefficients.
+    lobe
+        What each direction becomes, as ``fibre_lobe`` of ``FodfSolution``.
     """
 
     is_b0: Bool[np.ndarray, " volume"]
     kernel: Float[np.ndarray, "volume compartment"]
     to_coefficients: Float[np.ndarray, "compartment coef"]
+    lobe: tuple[float, ...]
 
     @classmethod
     def build(
@@ -120,8 +122,8 @@ class _RumbaModel:
         n_direction = len(_DIRECTIONS)
         kernel = np.zeros((len(shells.index), n_direction + 2))
         kernel[:, :n_direction] = zonal @ sh_basis(_DIRECTIONS, white.lmax).T
-        lobe = _narrowest_lobe(lmax)[degrees_of_coefficients(lmax) // 2]
-        lobes = sh_basis(_DIRECTIONS, lmax) * lobe
+        lobe = _narrowest_lobe(lmax)
+        lobes = sh_basis(_DIRECTIONS, lmax) * lobe[degrees_of_coefficients(lmax) // 2]
         columns = [np.pad(lobes, ((0, 2), (0, 0)))]
         for i, tissue in enumerate(("GM", "CSF"), start=n_direction):
             if tissue in responses:
@@ -134,6 +136,7 @@ class _RumbaModel:
             # A response cut off at its degree may fall below zero, which the iteration cannot take.
             kernel.clip(0.0).astype(np.float32),
             np.concatenate(columns, axis=1).astype(np.float32),
+            tuple(lobe.tolist()),
         )
 
     @property
