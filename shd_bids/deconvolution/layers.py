@@ -76,9 +76,7 @@ class _Convolution(torch.autograd.Function):
             part = mixed[:, block].permute(1, 2, 0, 3).reshape(-1, table.shape[2])
             table_gradient.addmm_(_sums(signal[block], weight, repeat_border).T, part)
             spread = [(part @ rows.T).view(signal[block].shape) for rows in table]
-            if n_distance > 1:
-                spread = [distance_sums_adjoint(spread, repeat_border=repeat_border)]
-            signal_gradient[block] = spread[0]
+            signal_gradient[block] = _sums_adjoint(spread, repeat_border)
         bias_gradient = gradient.sum(dim=(0, 1, 2, 3, 4))
         table_gradient = table_gradient.view(n_distance, n_in, n_order, n_out)
         return signal_gradient, table_gradient.permute(2, 0, 1, 3), bias_gradient, None, None, None
@@ -100,6 +98,15 @@ def _sums(
     if weight.shape[1] == 1:
         return signal.reshape(-1, signal.shape[-1])
     return distance_sums(signal, repeat_border=repeat_border).flatten(0, 4)
+
+
+def _sums_adjoint(
+    sums: list[Float[Tensor, "vertex batch x y z n_in"]], repeat_border: bool
+) -> Float[Tensor, "vertex batch x y z n_in"]:
+    """Apply the transpose of ``_sums`` to one tensor for each distance of the weights."""
+    if len(sums) == 1:
+        return sums[0]
+    return distance_sums_adjoint(sums, repeat_border=repeat_border)
 
 
 def _finish(ctx: FunctionCtx, output: Tensor, rectify: bool, *saved: Tensor) -> Tensor:
