@@ -231,7 +231,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description=__doc__)
     parser.add_argument("--presets", nargs="+", choices=list(PRESETS), default=["fast", "standard"])
     parser.add_argument("--protocol", choices=list(PROTOCOLS), default="multi-shell")
-    parser.add_argument("--voxels", type=int, default=235_141, help="of the brain mask")
+    parser.add_argument("--voxels", type=int, default=235_167, help="of the brain mask")
     card = parser.add_argument_group("the card, by default an H100 SXM")
     units = {"bfloat16": "FLOP/s", "float32": "FLOP/s", "bandwidth": "byte/s", "launch": "s"}
     for name, unit in units.items():

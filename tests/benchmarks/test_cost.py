@@ -42,15 +42,15 @@ def small_window(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_window")
 def test_phases_add_up_and_scale_with_the_brain(tmp_path: Path) -> None:
     json_file, figure_file = tmp_path / "cost.json", tmp_path / "cost.png"
-    options = ["--presets", "fast", "--protocol", "single-shell"]
-    rows = main([*options, "--json", str(json_file), "--figure", str(figure_file)])
+    options = ["--presets", "fast", "--protocol", "single-shell", "--voxels"]
+    rows = main([*options, "50_000", "--json", str(json_file), "--figure", str(figure_file)])
     *phases, total = rows
     assert [row["phase"] for row in phases] == ["start", "training", "prediction"]
     assert total["floor_s"] == pytest.approx(sum(row["floor_s"] for row in phases))
     for row in phases:
         assert row["floor_s"] == row[f"{row['limit']}_s"] > 0
         assert row["gflop_per_voxel"] > 0
-    twice = main([*options, "--voxels", str(2 * 235_141)])
+    twice = main([*options, "100_000"])
     once, double = phases[2], twice[2]
     assert double["arithmetic_s"] == pytest.approx(2 * once["arithmetic_s"])
     assert double["gflop_per_voxel"] == pytest.approx(once["gflop_per_voxel"])
