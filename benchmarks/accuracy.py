@@ -217,8 +217,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = read_rows(options.json) if options.resume else []
     for row in measure(options, rows):
         rows.append(row)
-        if options.json is not None:
-            write_record(options.json, name="accuracy", rows=rows, settings=vars(options))
+        write_record(options, name="accuracy", rows=rows)
         print(_progress(row), flush=True)
     print_accuracy(rows)
     if options.figure is not None:

@@ -249,8 +249,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     for preset in options.presets:
         rows += count_preset(preset, options.protocol, options.voxels, rates)
     print_table(rows, f"Counted for {options.voxels} voxels")
-    if options.json is not None:
-        write_record(options.json, name="cost", rows=rows, settings=vars(options))
+    write_record(options, name="cost", rows=rows)
     if options.figure is not None:
         draw_cost(rows, options.figure)
     return rows

@@ -63,9 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
             for (name, rotation), values in errors.items()
         ]
     print_table(rows, "relative error of equivariance")
-    if options.json:
-        settings = {key: value for key, value in vars(options).items() if key != "figure"}
-        write_record(options.json, name="equivariance", rows=rows, settings=settings)
+    write_record(options, name="equivariance", rows=rows)
     if options.figure:
         draw_errors(rows, options.figure)
     return rows

@@ -82,34 +82,30 @@ def print_table(rows: Sequence[Mapping[str, object]], title: str) -> None:
 
 
 def write_record(
-    json_file: Path,
-    *,
-    name: str,
-    rows: Sequence[Mapping[str, object]],
-    settings: Mapping[str, object],
+    options: argparse.Namespace, *, name: str, rows: Sequence[Mapping[str, object]]
 ) -> None:
-    """Write what was measured, how and where, as one JSON file that appears complete.
+    """Write what was measured, how and where, if ``--json`` says to what file.
 
     Parameters
     ----------
-    json_file
-        Final name.
+    options
+        What was asked for; paths are written as text. The file of ``json`` appears complete.
     name
         Of the benchmark.
     rows
         The rows of its table; NaN is refused, None is the way to say that there is no value.
-    settings
-        What was asked for; paths are written as text.
     """
+    if options.json is None:
+        return
     record = {
         "benchmark": name,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
         "machine": describe_machine(),
-        "settings": {key: _plain(value) for key, value in settings.items()},
+        "settings": _plain(vars(options)),
         "rows": [{key: _plain(value) for key, value in row.items()} for row in rows],
     }
-    write_json(json_file, record)
+    write_json(options.json, record)
 
 
 def _plain(value: object) -> object:

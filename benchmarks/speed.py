@@ -50,9 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     if voxel_rows:
         print_table(voxel_rows, "prediction, seconds per brain voxel")
     every = [*rows, *voxel_rows, *parity_rows]
-    if options.json:
-        settings = {key: value for key, value in vars(options).items() if key != "figure"}
-        write_record(options.json, name="speed", rows=every, settings=settings)
+    write_record(options, name="speed", rows=every)
     if options.figure:
         draw_speed(rows, options.figure)
     return every

@@ -205,11 +205,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for row in measure(scan, folder, options):
             rows.append(row)
-            if options.json is not None:
-                settings = vars(options)
-                write_record(
-                    options.json, name="whole_brain", rows=compare(rows), settings=settings
-                )
+            write_record(options, name="whole_brain", rows=compare(rows))
             done = row.get("failed") or f"{row['total_s']:.0f} s"
             print(f"{_name(row)}: {done}", flush=True)
     threads = f"{options.threads} thread{'s' if options.threads > 1 else ''}"

@@ -1,7 +1,7 @@
 """Tables and records of the benchmarks."""
 
-import argparse
 import json
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +22,17 @@ def test_a_table_has_the_columns_of_all_rows(capsys: pytest.CaptureFixture[str])
 def test_a_record_says_what_ran_where(tmp_path: Path) -> None:
     file = tmp_path / "speed.json"
     rows = [{"form": "ours", "ratio": np.float32(0.5)}]
-    write_record(file, name="speed", rows=rows, settings={"reference": Path("there")})
+    write_record(Namespace(json=file, reference=Path("there")), name="speed", rows=rows)
     record = json.loads(file.read_text())
     assert record["rows"] == [{"form": "ours", "ratio": 0.5}]
-    assert record["settings"] == {"reference": "there"}
+    assert record["settings"] == {"json": str(file), "reference": "there"}
     assert record["command"].startswith("python -m benchmarks.speed")
     assert record["machine"]["cpu"] == describe_machine()["cpu"]
     assert record["machine"]["versions"]["torch"]
 
 
 def test_the_output_options_are_paths_or_none() -> None:
-    parser = argparse.ArgumentParser()
+    parser = ArgumentParser()
     add_output_arguments(parser)
     options = parser.parse_args(["--json", "x.json"])
     assert options.json == Path("x.json")
