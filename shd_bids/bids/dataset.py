@@ -17,7 +17,7 @@ from shd_bids.errors import BidsDataError, ConfigError
 
 LOGGER = logging.getLogger(__name__)
 
-FILTER_KEYS = ("dwi", "t1w")
+FILTER_KEYS = ("dwi", "t1w", "fmap")
 _SKIPPED_FOLDERS = ("code", "sourcedata", "derivatives", "stimuli", "models", "logs", "figures")
 _QUERIES = {"*": Query.ANY, "Query.ANY": Query.ANY, "Query.NONE": Query.NONE}
 _SELECTION_FILE = "selection.json"
@@ -159,7 +159,7 @@ def read_filter_file(file: Path) -> dict[str, dict[str, Any]]:
     Parameters
     ----------
     file
-        JSON: PyBIDS queries under the keys ``dwi`` and ``t1w``, such as
+        JSON: PyBIDS queries under the keys ``dwi``, ``t1w`` and ``fmap``, such as
         ``{"dwi": {"acquisition": "multiband", "session": ["01", "02"]}}``. ``"*"`` or
         ``"Query.ANY"`` asks for any label, ``null`` or ``"Query.NONE"`` for none. Keys of
         other modalities are passed over.
@@ -188,7 +188,10 @@ def read_filter_file(file: Path) -> dict[str, dict[str, Any]]:
     for key in content:
         if key not in FILTER_KEYS:
             LOGGER.warning(
-                "%s: the filters of %s are not used; known are dwi, t1w.", file.name, key
+                "%s: the filters of %s are not used; known are %s.",
+                file.name,
+                key,
+                ", ".join(FILTER_KEYS),
             )
     return {key: _as_query(content[key]) for key in FILTER_KEYS if key in content}
 

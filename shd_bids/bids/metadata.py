@@ -1,6 +1,5 @@
 """Metadata and gradient files of one image, found by BIDS inheritance."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +7,6 @@ from bids.exceptions import NoMatchError
 from bids.layout import BIDSLayout
 
 from shd_bids.errors import BidsDataError
-
-_OPPOSITE_LABELS = (frozenset({"AP", "PA"}), frozenset({"LR", "RL"}), frozenset({"IS", "SI"}))
 
 
 def read_metadata(layout: BIDSLayout, image_file: Path) -> dict[str, Any]:
@@ -61,50 +58,6 @@ def find_gradient_files(layout: BIDSLayout, image_file: Path) -> tuple[Path, Pat
             "there."
         )
     return bval_file, bvec_file
-
-
-def phase_direction(metadata: Mapping[str, Any], direction_label: str | None) -> str | None:
-    """Say how an image was phase-encoded.
-
-    Parameters
-    ----------
-    metadata
-        Its sidecar fields.
-    direction_label
-        Its ``dir`` entity, used when the sidecar does not say.
-
-    Returns
-    -------
-    str or None
-        ``i``, ``j-`` and so on from the sidecar, else the label, else None.
-    """
-    stated = metadata.get("PhaseEncodingDirection")
-    return stated if isinstance(stated, str) and stated else direction_label
-
-
-def are_opposite(one: str | None, other: str | None) -> bool:
-    """Tell whether two phase encodings run along one axis in opposite directions.
-
-    Parameters
-    ----------
-    one, other
-        From `phase_direction`.
-
-    Returns
-    -------
-    bool
-        False where it cannot be told.
-
-    Examples
-    --------
-    >>> are_opposite("j", "j-"), are_opposite("AP", "PA"), are_opposite("i", "j-")
-    (True, True, False)
-    """
-    if one is None or other is None or one == other:
-        return False
-    if one.rstrip("-") == other.rstrip("-"):
-        return True
-    return frozenset({one.upper(), other.upper()}) in _OPPOSITE_LABELS
 
 
 def _nearest(find: Any, image_file: Path) -> Path | None:

@@ -1,6 +1,7 @@
-"""Names of output files: which entities, in which order."""
+"""Names of files: which entities, in which order."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 # Order of the BIDS specification, with BEP016's model and param after space and BEP046's track.
@@ -26,6 +27,50 @@ ENTITY_ORDER = (
     "label",
     "desc",
 )
+
+# What an input is called by: entities by the names that pybids and filter files use.
+SHORT_NAMES = {
+    "subject": "sub",
+    "session": "ses",
+    "sample": "sample",
+    "acquisition": "acq",
+    "ceagent": "ce",
+    "reconstruction": "rec",
+    "direction": "dir",
+    "run": "run",
+    "echo": "echo",
+    "part": "part",
+    "chunk": "chunk",
+}
+
+
+@dataclass(frozen=True)
+class BidsName:
+    """A file's name taken apart: ``sub-01_desc-brain_mask.nii.gz`` and the like."""
+
+    entities: dict[str, str]
+    suffix: str
+    extension: str
+
+    @classmethod
+    def parse(cls, file: Path) -> "BidsName | None":
+        """Take a name apart; None where it is no BIDS name.
+
+        Examples
+        --------
+        >>> BidsName.parse(Path("sub-01_desc-brain_mask.nii.gz"))
+        BidsName(entities={'sub': '01', 'desc': 'brain'}, suffix='mask', extension='.nii.gz')
+        >>> BidsName.parse(Path("sub-01_my_notes.txt")) is None
+        True
+        """
+        stem, dot, extension = file.name.partition(".")
+        *parts, suffix = stem.split("_")
+        pairs = [part.partition("-")[::2] for part in parts]
+        if not suffix.isalnum() or not all(
+            key.isalnum() and label.replace("+", "").isalnum() for key, label in pairs
+        ):
+            return None
+        return cls(dict(pairs), suffix, dot + extension)
 
 
 def derivative_path(

@@ -94,6 +94,50 @@ def test_full_sets_of_opposite_directions_are_not_merged(collect):
     assert series.entities == {"sub": "01", "dir": "AP"}
 
 
+def test_full_sets_of_opposite_directions_are_merged_where_distortion_is_corrected(collect):
+    stems = [f"sub-01_dir-{direction}_run-{run}" for direction in ("AP", "PA") for run in (1, 2)]
+    (series,) = collect(stems, merge_opposite=True)
+    assert image_names(series.runs) == [f"{stem}_dwi.nii.gz" for stem in stems]
+    assert [run.phase_encoding.direction for run in series.runs] == ["j-", "j-", "j", "j"]
+    assert series.reverse_phase_runs == ()
+    assert series.entities == {"sub": "01"}
+
+
+def test_an_opposite_b0_image_is_never_merged(collect):
+    (series,) = collect(
+        ["sub-01_dir-AP", "sub-01_dir-PA"],
+        lambda root: set_bvals(root, "sub-01_dir-PA", [0] * 13),
+        merge_opposite=True,
+    )
+    assert image_names(series.reverse_phase_runs) == ["sub-01_dir-PA_dwi.nii.gz"]
+    assert series.source_stem == "sub-01_dir-AP"
+
+
+def test_opposite_directions_on_another_grid_are_kept_for_distortion(collect, caplog):
+    def enlarge(root: Path) -> None:
+        file = root / "sub-01" / "dwi" / "sub-01_dir-PA_dwi.nii.gz"
+        nib.save(nib.Nifti1Image(np.ones((5, 4, 3, 13), np.int16), np.eye(4)), file)
+
+    (series,) = collect(["sub-01_dir-AP", "sub-01_dir-PA"], enlarge, merge_opposite=True)
+    assert image_names(series.reverse_phase_runs) == ["sub-01_dir-PA_dwi.nii.gz"]
+    assert "opposite phase encoding are not merged" in caplog.text
+
+
+def test_runs_whose_labels_say_nothing_of_phase_are_not_merged(collect, caplog):
+    (series,) = collect(["sub-01_dir-1", "sub-01_dir-2"])
+    assert image_names(series.runs) == ["sub-01_dir-1_dwi.nii.gz"]
+    assert "sub-01_dir-2_dwi.nii.gz: left out" in caplog.text
+
+
+def test_a_label_and_a_sidecar_may_be_opposite(collect):
+    def state(root: Path) -> None:
+        file = root / "sub-01" / "dwi" / "sub-01_dir-AP_dwi.json"
+        file.write_text(json.dumps({"PhaseEncodingDirection": "j-"}))
+
+    (series,) = collect(["sub-01_dir-AP", "sub-01_dir-PA"], state)
+    assert image_names(series.reverse_phase_runs) == ["sub-01_dir-PA_dwi.nii.gz"]
+
+
 def test_the_sidecar_says_more_than_the_name(collect):
     def state(root: Path) -> None:
         for run, direction in ((1, "j"), (2, "j-")):
