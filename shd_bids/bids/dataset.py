@@ -3,24 +3,22 @@
 import hashlib
 import json
 import logging
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bids.layout import BIDSLayout, BIDSLayoutIndexer, Query
+from bids.layout import BIDSLayout, Query
 from filelock import SoftFileLock
 
+from shd_bids.bids.index import SELECTION_FILE, build_index, find_database
 from shd_bids.errors import BidsDataError, ConfigError
 
 LOGGER = logging.getLogger(__name__)
 
 FILTER_KEYS = ("dwi", "t1w", "fmap")
-_SKIPPED_FOLDERS = ("code", "sourcedata", "derivatives", "stimuli", "models", "logs", "figures")
 _QUERIES = {"*": Query.ANY, "Query.ANY": Query.ANY, "Query.NONE": Query.NONE}
-_SELECTION_FILE = "selection.json"
 
 
 def read_dataset_description(bids_dir: Path) -> dict[str, Any]:
@@ -128,29 +126,29 @@ def open_layout(
     """
     participants = select_participants(bids_dir, participant_labels)
     sessions = sorted({label.removeprefix("ses-") for label in session_labels})
-    _check_sessions(bids_dir, participants, sessions)
+    check_sessions(bids_dir, participants, sessions)
     if database_dir is None:
-        return _index(bids_dir, participants, sessions, None)
+        return build_index(bids_dir, participants, sessions, None)
     selection = {
         "bids_dir": str(bids_dir.resolve()),
         "participants": sorted(participants),
         "sessions": sessions or None,
     }
     database_dir.mkdir(parents=True, exist_ok=True)
-    reusable = _find_database(database_dir, selection)
+    reusable = find_database(database_dir, selection)
     if reusable is not None:
         LOGGER.info("Index of the dataset taken from %s.", reusable)
         return BIDSLayout(bids_dir, database_path=reusable)
     with SoftFileLock(database_dir / ".lock", timeout=600):
         digest = hashlib.sha256(json.dumps(selection).encode()).hexdigest()[:12]
         final = database_dir / digest
-        if _find_database(database_dir, selection) is None:
+        if find_database(database_dir, selection) is None:
             building = Path(tempfile.mkdtemp(prefix=".building-", dir=database_dir))
-            _index(bids_dir, participants, sessions, building)
-            (building / _SELECTION_FILE).write_text(json.dumps(selection), encoding="utf-8")
+            build_index(bids_dir, participants, sessions, building)
+            (building / SELECTION_FILE).write_text(json.dumps(selection), encoding="utf-8")
             shutil.rmtree(final, ignore_errors=True)
             building.rename(final)
-    return BIDSLayout(bids_dir, database_path=_find_database(database_dir, selection))
+    return BIDSLayout(bids_dir, database_path=find_database(database_dir, selection))
 
 
 def read_filter_file(file: Path) -> dict[str, dict[str, Any]]:
@@ -207,7 +205,21 @@ def _as_query(filters: Mapping[str, Any]) -> dict[str, Any]:
     return {name: translate(value) for name, value in filters.items()}
 
 
-def _check_sessions(bids_dir: Path, participants: list[str], sessions: list[str]) -> None:
+def check_sessions(bids_dir: Path, participants: Sequence[str], sessions: Sequence[str]) -> None:
+    """Refuse a session that none of the participants has.
+
+    Parameters
+    ----------
+    bids_dir
+        Root of the dataset.
+    participants, sessions
+        Without prefix.
+
+    Raises
+    ------
+    BidsDataError
+        With the sessions that exist.
+    """
     for session in sessions:
         if any((bids_dir / f"sub-{label}" / f"ses-{session}").is_dir() for label in participants):
             continue
@@ -220,37 +232,3 @@ def _check_sessions(bids_dir: Path, participants: list[str], sessions: list[str]
             f"No session {session} of participant {', '.join(participants)} in {bids_dir}. Found: "
             f"{', '.join(sorted(present)) or 'no sessions'}."
         )
-
-
-def _index(
-    bids_dir: Path, participants: list[str], sessions: list[str], database_dir: Path | None
-) -> BIDSLayout:
-    # pybids matches these against paths below the root that start with a slash
-    folders = "|".join(_SKIPPED_FOLDERS)
-    ignore = [re.compile(rf"^/({folders})(/|$)"), re.compile(r"/\.")]
-    wanted = "|".join(re.escape(label) for label in participants)
-    ignore.append(re.compile(rf"^/sub-(?!({wanted})(/|$))"))
-    if sessions:
-        kept = "|".join(re.escape(label) for label in sessions)
-        ignore.append(re.compile(rf"^/sub-[^/]+/ses-(?!({kept})(/|$))"))
-    indexer = BIDSLayoutIndexer(validate=False, ignore=ignore, index_metadata=True)
-    return BIDSLayout(
-        bids_dir, validate=False, derivatives=False, indexer=indexer, database_path=database_dir
-    )
-
-
-def _find_database(database_dir: Path, selection: Mapping[str, Any]) -> Path | None:
-    for file in sorted(database_dir.glob(f"*/{_SELECTION_FILE}")):
-        try:
-            stored = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        same_root = stored.get("bids_dir") == selection["bids_dir"]
-        enough = set(selection["participants"]) <= set(stored.get("participants") or ())
-        kept = stored.get("sessions")
-        wanted = selection["sessions"]
-        if kept is not None:
-            enough = enough and wanted is not None and set(wanted) <= set(kept)
-        if same_root and enough and not file.parent.name.startswith("."):
-            return file.parent
-    return None

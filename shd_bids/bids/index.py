@@ -1,0 +1,63 @@
+"""The index of a dataset, and the folder that keeps indices between runs."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bids.layout import BIDSLayout, BIDSLayoutIndexer
+
+SELECTION_FILE = "selection.json"
+_SKIPPED_FOLDERS = ("code", "sourcedata", "derivatives", "stimuli", "models", "logs", "figures")
+
+
+def build_index(
+    bids_dir: Path, participants: list[str], sessions: list[str], database_dir: Path | None
+) -> BIDSLayout:
+    """Index some participants and sessions (all, if none is named) of a dataset.
+
+    Parameters
+    ----------
+    bids_dir
+        Root of the dataset; never written to.
+    participants, sessions
+        Without prefix.
+    database_dir
+        Where to keep the index; in memory if None.
+
+    Returns
+    -------
+    BIDSLayout
+        Metadata included, derivatives left out.
+    """
+    # pybids matches these against paths below the root that start with a slash
+    folders = "|".join(_SKIPPED_FOLDERS)
+    ignore = [re.compile(rf"^/({folders})(/|$)"), re.compile(r"/\.")]
+    wanted = "|".join(re.escape(label) for label in participants)
+    ignore.append(re.compile(rf"^/sub-(?!({wanted})(/|$))"))
+    if sessions:
+        kept = "|".join(re.escape(label) for label in sessions)
+        ignore.append(re.compile(rf"^/sub-[^/]+/ses-(?!({kept})(/|$))"))
+    indexer = BIDSLayoutIndexer(validate=False, ignore=ignore, index_metadata=True)
+    return BIDSLayout(
+        bids_dir, validate=False, derivatives=False, indexer=indexer, database_path=database_dir
+    )
+
+
+def find_database(database_dir: Path, selection: Mapping[str, Any]) -> Path | None:
+    """Find a kept index of the same dataset that holds at least the selection."""
+    for file in sorted(database_dir.glob(f"*/{SELECTION_FILE}")):
+        try:
+            stored = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        same_root = stored.get("bids_dir") == selection["bids_dir"]
+        enough = set(selection["participants"]) <= set(stored.get("participants") or ())
+        kept = stored.get("sessions")
+        wanted = selection["sessions"]
+        if kept is not None:
+            enough = enough and wanted is not None and set(wanted) <= set(kept)
+        if same_root and enough and not file.parent.name.startswith("."):
+            return file.parent
+    return None
