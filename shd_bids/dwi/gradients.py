@@ -2,6 +2,7 @@
 
 Inside shd-bids directions are unit vectors along RAS+ world axes. FSL's files hold them along the
 image axes of a left-handed grid: where the affine's determinant is positive their x is mirrored.
+QSIPrep's ``.bvec`` holds them along the image axes as they are.
 The direction of a volume below the b=0 threshold carries no meaning and is kept as it was read.
 """
 
@@ -16,12 +17,12 @@ from jaxtyping import Float
 from shd_bids.bids.files import write_text
 from shd_bids.errors import GradientTableError
 
+from .gradient_text import normalise, read_numbers, scale_to_unit
+
 LOGGER = logging.getLogger(__name__)
 
 MIN_DIRECTIONS = 6
 _REPEAT_ANGLE_DEG = 1.0
-_LONGEST_VECTOR = 1.1
-_SCALING_TOLERANCE = 0.01  # of the squared length; MRtrix3 rescales b-values from here on
 _FORMAT = "%.10g"
 
 
@@ -68,30 +69,37 @@ def read_fsl_gradients(
     GradientTableError
         If a file is missing, not numeric, not finite, or the two disagree on their counts.
     """
-    bvals = _read_numbers(bval_file, "b-values").ravel()
-    vectors = _read_numbers(bvec_file, "b-vectors")
-    if vectors.shape[0] != 3:
-        if vectors.shape[1] != 3:
-            raise GradientTableError(
-                f"{bvec_file.name} holds {vectors.shape[0]} rows of {vectors.shape[1]} numbers; "
-                "expected 3 rows (x, y, z) with one number per volume."
-            )
-        LOGGER.info("%s has one row per volume: read as its transpose.", bvec_file.name)
-        vectors = vectors.T
-    if vectors.shape[1] != len(bvals):
-        raise GradientTableError(
-            f"{bval_file.name} holds {len(bvals)} b-values, but {bvec_file.name} has "
-            f"{vectors.shape[1]} vectors. Check that both belong to the same series."
-        )
-    if np.any(bvals < 0):
-        raise GradientTableError(
-            f"{bval_file.name} holds the negative b-value {bvals.min():g}; expected 0 or more."
-        )
-    bvecs = vectors.T.copy()
-    bvals, bvecs = _unit_vectors(bvals, bvecs, bvec_file.name)
+    bvals, bvecs = _read_bval_bvec(bval_file, bvec_file)
     if np.linalg.det(affine[:3, :3]) > 0:
         bvecs[:, 0] *= -1  # FSL's frame is left-handed
-    return GradientTable(bvals, _normalise(bvecs @ _image_axes(affine).T))
+    return GradientTable(bvals, normalise(bvecs @ _image_axes(affine).T))
+
+
+def read_image_axes_gradients(
+    bval_file: Path, bvec_file: Path, affine: Float[np.ndarray, "4 4"]
+) -> GradientTable:
+    """Read ``.bval`` and ``.bvec`` files whose vectors run along the image's own axes.
+
+    So QSIPrep writes them beside its images (LPS+): without FSL's mirror, whatever the sign of
+    the affine's determinant.
+
+    Parameters
+    ----------
+    bval_file, bvec_file, affine
+        As in `read_fsl_gradients`; lengths are treated alike.
+
+    Returns
+    -------
+    GradientTable
+        Unit vectors in RAS+ axes.
+
+    Raises
+    ------
+    GradientTableError
+        As in `read_fsl_gradients`.
+    """
+    bvals, bvecs = _read_bval_bvec(bval_file, bvec_file)
+    return GradientTable(bvals, normalise(bvecs @ _image_axes(affine).T))
 
 
 def write_fsl_gradients(
@@ -108,7 +116,7 @@ def write_fsl_gradients(
     bval_file, bvec_file
         Written anew, each by rename.
     """
-    bvecs = _normalise(np.linalg.solve(_image_axes(affine), table.bvecs_ras.T).T)
+    bvecs = normalise(np.linalg.solve(_image_axes(affine), table.bvecs_ras.T).T)
     if np.linalg.det(affine[:3, :3]) > 0:
         bvecs[:, 0] *= -1  # back to FSL's left-handed frame
     write_text(bval_file, _as_text(table.bvals[None, :]))
@@ -133,12 +141,12 @@ def read_mrtrix_gradients(file: Path) -> GradientTable:
     GradientTableError
         If the file is missing or does not hold four finite numbers a row.
     """
-    rows = _read_numbers(file, "gradients")
+    rows = read_numbers(file, "gradients")
     if rows.shape[1] != 4:
         raise GradientTableError(
             f"{file.name} has {rows.shape[1]} columns; expected 4: x, y, z and b."
         )
-    return GradientTable(rows[:, 3].copy(), _normalise(rows[:, :3]))
+    return GradientTable(rows[:, 3].copy(), normalise(rows[:, :3]))
 
 
 def write_mrtrix_gradients(table: GradientTable, file: Path) -> None:
@@ -235,81 +243,34 @@ def check_gradients(table: GradientTable, *, b0_threshold: float, source: str) -
         )
 
 
-def _read_numbers(file: Path, what: str) -> Float[np.ndarray, "row column"]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise GradientTableError(f"There is no file {file}; it should hold the {what}.") from error
-    except UnicodeDecodeError as error:
-        raise GradientTableError(
-            f"{file.name} is not a text file; it should hold the {what}."
-        ) from error
-    lines = [line.partition("#")[0].replace(",", " ").split() for line in text.splitlines()]
-    lines = [line for line in lines if line]
-    if not lines:
-        raise GradientTableError(f"{file.name} is empty; it should hold the {what}.")
-    counts = sorted({len(line) for line in lines})
-    if len(counts) > 1:
-        raise GradientTableError(
-            f"{file.name} has rows of {counts[0]} and of {counts[-1]} numbers; expected rows of "
-            "equal length. Was it cut short?"
-        )
-    try:
-        numbers = np.array(lines, dtype=np.float64)
-    except ValueError as error:
-        raise GradientTableError(
-            f"{file.name} holds something else than {what}: {error}."
-        ) from error
-    if not np.isfinite(numbers).all():
-        n_bad = int((~np.isfinite(numbers)).sum())
-        raise GradientTableError(
-            f"{file.name} holds {n_bad} entries that are NaN or infinite; expected finite {what}. "
-            "Write 0 0 0 as the vector of a b=0 volume."
-        )
-    return numbers
-
-
-def _unit_vectors(
-    bvals: Float[np.ndarray, " volume"], bvecs: Float[np.ndarray, "volume 3"], name: str
+def _read_bval_bvec(
+    bval_file: Path, bvec_file: Path
 ) -> tuple[Float[np.ndarray, " volume"], Float[np.ndarray, "volume 3"]]:
-    length = np.linalg.norm(bvecs, axis=1)
-    if length.max(initial=0.0) > _LONGEST_VECTOR:
+    bvals = read_numbers(bval_file, "b-values").ravel()
+    vectors = read_numbers(bvec_file, "b-vectors")
+    if vectors.shape[0] != 3:
+        if vectors.shape[1] != 3:
+            raise GradientTableError(
+                f"{bvec_file.name} holds {vectors.shape[0]} rows of {vectors.shape[1]} numbers; "
+                "expected 3 rows (x, y, z) with one number per volume."
+            )
+        LOGGER.info("%s has one row per volume: read as its transpose.", bvec_file.name)
+        vectors = vectors.T
+    if vectors.shape[1] != len(bvals):
         raise GradientTableError(
-            f"{name} holds a vector of length {length.max():.3g}; expected unit vectors (or "
-            "shorter ones that scale the b-value). Check the file."
+            f"{bval_file.name} holds {len(bvals)} b-values, but {bvec_file.name} has "
+            f"{vectors.shape[1]} vectors. Check that both belong to the same series."
         )
-    has_direction = length > 0
-    squared = np.where(has_direction, length, 1.0) ** 2
-    if np.abs(np.log(squared)).max(initial=0.0) > _SCALING_TOLERANCE:
-        relative = bvals / max(bvals.max(), 1e-12)
-        weighted = has_direction & (relative > 0.02)
-        same_b = np.ptp(bvals[weighted]) <= 0.02 * bvals.max() if weighted.any() else True
-        if not same_b and np.allclose(squared[weighted], relative[weighted], atol=0.02):
-            LOGGER.warning(
-                "The vectors of %s have the length sqrt(b / b_max): normalised, b-values kept.",
-                name,
-            )
-        else:
-            bvals = bvals * squared
-            LOGGER.warning(
-                "The vectors of %s have lengths of %.3g to %.3g: b-values multiplied by the "
-                "squared length, as MRtrix3 does; now %.6g at most.",
-                name,
-                length[has_direction].min(),
-                length.max(),
-                bvals.max(),
-            )
-    return bvals, _normalise(bvecs)
+    if np.any(bvals < 0):
+        raise GradientTableError(
+            f"{bval_file.name} holds the negative b-value {bvals.min():g}; expected 0 or more."
+        )
+    return scale_to_unit(bvals, vectors.T.copy(), bvec_file.name)
 
 
 def _image_axes(affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "3 3"]:
     linear = np.asarray(affine[:3, :3], dtype=np.float64)
     return linear / np.linalg.norm(linear, axis=0)
-
-
-def _normalise(vectors: Float[np.ndarray, "volume 3"]) -> Float[np.ndarray, "volume 3"]:
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(length > 0, length, 1.0)
 
 
 def _count_distinct(bvecs: Float[np.ndarray, "volume 3"]) -> int:

@@ -13,6 +13,7 @@ from shd_bids.dwi.gradients import (
     check_volume_count,
     concatenate_gradients,
     read_fsl_gradients,
+    read_image_axes_gradients,
     read_mrtrix_gradients,
     write_fsl_gradients,
     write_mrtrix_gradients,
@@ -53,6 +54,39 @@ def test_mrtrix_reads_the_same_directions(table, affine, tmp_path, write_scan):
     ours = read_fsl_gradients(bval_file, bvec_file, affine)
     np.testing.assert_allclose(ours.bvecs_ras, theirs[:, :3], atol=1e-6)
     np.testing.assert_allclose(ours.bvals, theirs[:, 3], atol=1e-3)
+
+
+def along_image_axes(table: GradientTable, affine: np.ndarray) -> np.ndarray:
+    """Give the rows of the `.bvec` that QSIPrep would write."""
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return np.linalg.solve(axes, table.bvecs_ras.T)
+
+
+@pytest.mark.needs_tool("mrinfo")
+def test_all_three_kinds_of_file_say_what_mrtrix_reads(table, affine, tmp_path, write_scan):
+    fsl = tmp_path / "fsl.bval", tmp_path / "fsl.bvec"
+    write_fsl_gradients(table, affine, *fsl)
+    write_mrtrix_gradients(table, tmp_path / "dwi.b")
+    np.savetxt(tmp_path / "axes.bvec", along_image_axes(table, affine), fmt="%.8f")
+    image_file = str(write_scan(np.ones((3, 4, 5, 13), np.float32), affine))
+    for source in (["-grad", str(tmp_path / "dwi.b")], ["-fslgrad", str(fsl[1]), str(fsl[0])]):
+        command = ["mrinfo", "-dwgrad", *source, image_file]
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        theirs = np.array([line.split() for line in output.splitlines()], dtype=float)
+        ours = (
+            read_fsl_gradients(*fsl, affine),
+            read_mrtrix_gradients(tmp_path / "dwi.b"),
+            read_image_axes_gradients(fsl[0], tmp_path / "axes.bvec", affine),
+        )
+        for one in ours:
+            np.testing.assert_allclose(one.bvecs_ras, theirs[:, :3], atol=1e-6)
+            np.testing.assert_allclose(one.bvals, theirs[:, 3], atol=1e-3)
+
+
+def test_image_axes_of_an_lps_image_are_left_and_posterior(table, write_files):
+    bvals, bvecs = as_text(table.bvals), as_text(table.bvecs_ras.T)
+    lps = read_image_axes_gradients(*write_files(bvals, bvecs), np.diag([-2.0, -2, 2, 1]))
+    np.testing.assert_allclose(lps.bvecs_ras, table.bvecs_ras * [-1, -1, 1], atol=1e-8)
 
 
 @pytest.mark.needs_tool("mrinfo")
