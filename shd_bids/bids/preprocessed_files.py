@@ -1,0 +1,181 @@
+"""Gradients and anatomy that came with a preprocessed series, and what their numbers mean."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from shd_bids.bids.companions import Choices, find_companion, find_sidecar
+from shd_bids.bids.names import BidsName
+from shd_bids.errors import BidsDataError
+
+LOGGER = logging.getLogger(__name__)
+
+IMAGES = (".nii.gz", ".nii")
+_TRANSFORMS = (".h5", ".txt", ".mat")
+_USUAL_TEMPLATE = "MNI152NLin2009cAsym"
+
+
+@dataclass(frozen=True)
+class GradientFiles:
+    """Files of a gradient table and their convention.
+
+    ``mrtrix``: one ``.b`` file along scanner axes. ``image-axes`` and ``fsl``: a ``.bval`` and a
+    ``.bvec`` file, along the image's axes as they are, or mirrored by FSL's rule. ``reason`` says
+    in one sentence why, for log and sidecar.
+    """
+
+    files: tuple[Path, ...]
+    convention: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PreprocessedAnatomy:
+    """Anatomical images in the space of the series, and transforms to and from a template.
+
+    All but the template's name are paths; what is not there is None. ``to_template_file`` brings
+    images of this space to the template, as ``antsApplyTransforms`` uses it.
+    """
+
+    t1w_file: Path | None
+    mask_file: Path | None
+    dseg_file: Path | None
+    to_template_file: Path | None
+    from_template_file: Path | None
+    template: str | None
+
+
+def find_gradients(
+    dwi_file: Path, entities: Mapping[str, str], space: str | None, *, by_qsiprep: bool
+) -> GradientFiles:
+    """Find the gradient files of a preprocessed series and settle their convention.
+
+    Parameters
+    ----------
+    dwi_file
+        Preprocessed image.
+    entities
+        Of its name, without space and desc.
+    space
+        Label of its space.
+    by_qsiprep
+        Whether QSIPrep wrote it: its ``.bvec`` does not follow FSL's rule.
+
+    Returns
+    -------
+    GradientFiles
+        The ``.b`` file where there is one.
+
+    Raises
+    ------
+    BidsDataError
+        If there is neither a ``.b`` file nor the two others.
+    """
+    choices: Choices = {"desc": ["preproc"], "space": [space]}
+    found = {
+        extension: find_sidecar(dwi_file, entities, extension=extension, choices=choices)
+        for extension in (".b", ".bval", ".bvec")
+    }
+    table, bval, bvec = found.values()
+    if table is not None:
+        reason = f"The directions of {table.name} run along scanner axes, as MRtrix3 writes them."
+        gradients = GradientFiles((table,), "mrtrix", reason)
+    elif bval is None or bvec is None:
+        stem = dwi_file.name.partition(".")[0]
+        beside = ", ".join(file.name for file in found.values() if file) or "none of them"
+        raise BidsDataError(
+            f"{dwi_file.name} has no gradient table: searched in {dwi_file.parent} for {stem}.b, "
+            f"or {stem}.bval and {stem}.bvec; found {beside}. Copy what is missing there."
+        )
+    elif by_qsiprep:
+        reason = (
+            f"The directions of {bvec.name} were taken along the image's axes, without FSL's "
+            "mirror, because QSIPrep wrote them and there is no .b file."
+        )
+        gradients = GradientFiles((bval, bvec), "image-axes", reason)
+    else:
+        reason = (
+            f"The directions of {bvec.name} were read by FSL's rule, because there is no .b file "
+            "and the dataset's GeneratedBy does not name QSIPrep."
+        )
+        gradients = GradientFiles((bval, bvec), "fsl", reason)
+    LOGGER.info(gradients.reason)
+    return gradients
+
+
+def find_anatomy(
+    participant_dir: Path, entities: Mapping[str, str], space: str | None
+) -> PreprocessedAnatomy | None:
+    """Find the anatomical images that lie in the space of a series.
+
+    The session's own folder comes before the participant's. A series without a space label, or
+    with another than ACPC and T1w, has an anatomy only if the images carry the same label: where
+    nothing says that they are aligned they are not taken to be.
+
+    Parameters
+    ----------
+    participant_dir
+        Folder ``sub-*``.
+    entities
+        ``sub`` and, if there is one, ``ses`` of the series.
+    space
+        Of the series. In ``T1w`` space, images without label are the anatomy.
+
+    Returns
+    -------
+    PreprocessedAnatomy or None
+        None where there is nothing.
+    """
+    own = {key: entities[key] for key in ("sub", "ses") if key in entities}
+    folders = [participant_dir / "anat"]
+    if "ses" in own:
+        folders.insert(0, participant_dir / f"ses-{own['ses']}" / "anat")
+    for folder in folders:
+        anatomy = _read_folder(folder, own, space)
+        if anatomy is not None:
+            return anatomy
+    return None
+
+
+def _read_folder(
+    folder: Path, own: Mapping[str, str], space: str | None
+) -> PreprocessedAnatomy | None:
+    if space is None:
+        return None
+    spaces: list[str | None] = [space, None] if space == "T1w" else [space]
+    # the image may have been made from one acquisition or run of several
+    free: dict[str, list[str | None]] = {
+        key: [None, *labels] for key, labels in _labels(folder, ("acq", "rec", "run")).items()
+    }
+
+    def find(suffix: str, desc: str | None) -> Path | None:
+        choices: Choices = {"space": spaces, "desc": [desc], **free}
+        return find_companion(folder, own, suffix=suffix, extensions=IMAGES, choices=choices)
+
+    def transform(source: str, target: str) -> Path | None:
+        choices: Choices = {"from": [source], "to": [target], "mode": ["image"], **free}
+        return find_companion(folder, own, suffix="xfm", extensions=_TRANSFORMS, choices=choices)
+
+    labels = _labels(folder, ("to",)).get("to", [])
+    templates = [label for label in labels if label.startswith("MNI")]
+    template = min(templates, key=lambda label: (label != _USUAL_TEMPLATE, label), default=None)
+    anatomy = PreprocessedAnatomy(
+        find("T1w", "preproc"),
+        find("mask", "brain"),
+        find("dseg", None),
+        transform(space, template) if template else None,
+        transform(template, space) if template else None,
+        template,
+    )
+    found = (anatomy.t1w_file, anatomy.mask_file, anatomy.dseg_file)
+    return anatomy if any(found) else None
+
+
+def _labels(folder: Path, keys: tuple[str, ...]) -> dict[str, list[str]]:
+    """List the labels of some entities that the files of a folder have."""
+    names = [name for file in sorted(folder.glob("sub-*")) if (name := BidsName.parse(file))]
+    labels = {
+        key: sorted({name.entities[key] for name in names if key in name.entities}) for key in keys
+    }
+    return {key: values for key, values in labels.items() if values}
