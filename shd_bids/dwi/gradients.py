@@ -149,6 +149,38 @@ def read_mrtrix_gradients(file: Path) -> GradientTable:
     return GradientTable(rows[:, 3].copy(), normalise(rows[:, :3]))
 
 
+def read_gradients(
+    files: Sequence[Path], convention: str, affine: Float[np.ndarray, "4 4"]
+) -> GradientTable:
+    """Read a table by the convention that its files follow.
+
+    Parameters
+    ----------
+    files
+        A ``.b`` file, or a ``.bval`` and a ``.bvec`` file.
+    convention
+        ``mrtrix``, ``image-axes`` or ``fsl``.
+    affine
+        Voxel-to-world matrix of the image.
+
+    Returns
+    -------
+    GradientTable
+        Unit vectors in RAS+ axes.
+
+    Raises
+    ------
+    GradientTableError
+        If a file cannot be read.
+    """
+    if convention == "mrtrix":
+        (table_file,) = files
+        return read_mrtrix_gradients(table_file)
+    bval_file, bvec_file = files
+    read = {"image-axes": read_image_axes_gradients, "fsl": read_fsl_gradients}[convention]
+    return read(bval_file, bvec_file, affine)
+
+
 def write_mrtrix_gradients(table: GradientTable, file: Path) -> None:
     """Write a table as MRtrix3 ``.b`` text (x, y, z along RAS+ scanner axes, b), by rename.
 
