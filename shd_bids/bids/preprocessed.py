@@ -178,7 +178,7 @@ def _read_series(
         confounds_file=find("timeseries", [".tsv"], space=[None, *here], desc=["confounds"])
         or find("confounds", [".tsv"], space=[None, *here]),
         qc_file=find("qc", [".tsv"], space=here, desc=["image"]),
-        anatomy=find_anatomy(folder, entities, space),
+        anatomy=find_anatomy(folder, entities, space, by_qsiprep=by_qsiprep),
         metadata=_read_json(find_sidecar(dwi_file, entities, extension=".json", choices=own)),
     )
     for what, there in (

@@ -14,6 +14,8 @@ LOGGER = logging.getLogger(__name__)
 IMAGES = (".nii.gz", ".nii")
 _TRANSFORMS = (".h5", ".txt", ".mat")
 _USUAL_TEMPLATE = "MNI152NLin2009cAsym"
+_BIDS_LABELS = {"GM": 1, "WM": 2, "CSF": 3}
+_QSIPREP_LABELS = {"CSF": 1, "GM": 2, "WM": 3}
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,15 @@ class GradientFiles:
 class PreprocessedAnatomy:
     """Anatomical images in the space of the series, and transforms to and from a template.
 
-    All but the template's name are paths; what is not there is None. ``to_template_file`` brings
-    images of this space to the template, as ``antsApplyTransforms`` uses it.
+    What is not there is None. ``dseg_labels`` gives the numbers of WM, GM and CSF in
+    ``dseg_file``, which are not BIDS's usual ones in what QSIPrep writes. ``to_template_file``
+    brings images of this space to the template, as ``antsApplyTransforms`` uses it.
     """
 
     t1w_file: Path | None
     mask_file: Path | None
     dseg_file: Path | None
+    dseg_labels: dict[str, int]
     to_template_file: Path | None
     from_template_file: Path | None
     template: str | None
@@ -105,7 +109,7 @@ def find_gradients(
 
 
 def find_anatomy(
-    participant_dir: Path, entities: Mapping[str, str], space: str | None
+    participant_dir: Path, entities: Mapping[str, str], space: str | None, *, by_qsiprep: bool
 ) -> PreprocessedAnatomy | None:
     """Find the anatomical images that lie in the space of a series.
 
@@ -120,7 +124,10 @@ def find_anatomy(
     entities
         ``sub`` and, if there is one, ``ses`` of the series.
     space
-        Of the series. In ``T1w`` space, images without label are the anatomy.
+        Of the series. In ``T1w`` space, images without label are the anatomy. Transforms of ACPC
+        images were called ``from-T1w`` for some time.
+    by_qsiprep
+        Whether QSIPrep wrote the files.
 
     Returns
     -------
@@ -132,14 +139,14 @@ def find_anatomy(
     if "ses" in own:
         folders.insert(0, participant_dir / f"ses-{own['ses']}" / "anat")
     for folder in folders:
-        anatomy = _read_folder(folder, own, space)
+        anatomy = _read_folder(folder, own, space, by_qsiprep)
         if anatomy is not None:
             return anatomy
     return None
 
 
 def _read_folder(
-    folder: Path, own: Mapping[str, str], space: str | None
+    folder: Path, own: Mapping[str, str], space: str | None, by_qsiprep: bool
 ) -> PreprocessedAnatomy | None:
     if space is None:
         return None
@@ -153,10 +160,11 @@ def _read_folder(
         choices: Choices = {"space": spaces, "desc": [desc], **free}
         return find_companion(folder, own, suffix=suffix, extensions=IMAGES, choices=choices)
 
-    def transform(source: str, target: str) -> Path | None:
-        choices: Choices = {"from": [source], "to": [target], "mode": ["image"], **free}
+    def transform(source: list[str], target: list[str]) -> Path | None:
+        choices: Choices = {"from": source, "to": target, "mode": ["image"], **free}
         return find_companion(folder, own, suffix="xfm", extensions=_TRANSFORMS, choices=choices)
 
+    here = [space, "T1w"] if space == "ACPC" else [space]
     labels = _labels(folder, ("to",)).get("to", [])
     templates = [label for label in labels if label.startswith("MNI")]
     template = min(templates, key=lambda label: (label != _USUAL_TEMPLATE, label), default=None)
@@ -164,8 +172,9 @@ def _read_folder(
         find("T1w", "preproc"),
         find("mask", "brain"),
         find("dseg", None),
-        transform(space, template) if template else None,
-        transform(template, space) if template else None,
+        _QSIPREP_LABELS if by_qsiprep else _BIDS_LABELS,
+        transform(here, [template]) if template else None,
+        transform([template], here) if template else None,
         template,
     )
     found = (anatomy.t1w_file, anatomy.mask_file, anatomy.dseg_file)

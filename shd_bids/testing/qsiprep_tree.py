@@ -18,7 +18,7 @@ from .scan import Phantom
 
 _TEMPLATE = "MNI152NLin2009cAsym"
 _T1W = np.array([1000.0, 650.0, 250.0])  # of WM, GM, CSF
-_LABELS = np.array([2, 1, 3])  # BIDS's numbers of WM, GM and CSF
+_LABELS = np.array([3, 2, 1])  # QSIPrep's numbers of WM, GM and CSF
 _MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 
 
@@ -122,10 +122,10 @@ def _write_anatomy(phantom: Phantom, stem: Path, space: str) -> None:
 
 def _describe(version: str) -> dict[str, Any]:
     return {
-        "Name": "QSIPrep - diffusion MRI preprocessing",
-        "BIDSVersion": "1.9.0",
+        "Name": "qsiprep output",
+        "BIDSVersion": "1.1.1",
         "DatasetType": "derivative",
-        "GeneratedBy": [{"Name": "QSIPrep", "Version": version}],
+        "GeneratedBy": [{"Name": "qsiprep", "Version": version}],
     }
 
 

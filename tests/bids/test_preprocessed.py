@@ -77,6 +77,7 @@ def test_qsiprep_writes_acpc(make_tree):
     assert anatomy.template == "MNI152NLin2009cAsym"
     assert anatomy.to_template_file.name.startswith("sub-01_from-ACPC_to-MNI")
     assert anatomy.from_template_file.name.startswith("sub-01_from-MNI")
+    assert anatomy.dseg_labels == {"CSF": 1, "GM": 2, "WM": 3}
 
 
 def test_qsiprep_before_1_0_wrote_t1w(make_tree):
@@ -97,6 +98,30 @@ def test_qsiprep_before_1_0_wrote_t1w(make_tree):
     assert name_of(series.anatomy.t1w_file) == "sub-01_desc-preproc_T1w.nii.gz"
     assert name_of(series.anatomy.dseg_file) == "sub-01_dseg.nii.gz"
     assert series.anatomy.from_template_file is None
+
+
+def test_transforms_of_acpc_images_were_once_named_after_t1w(make_tree):
+    stem = "sub-01/anat/sub-01"
+    root = make_tree(
+        f"{ACPC}.nii.gz",
+        f"{stem}_space-ACPC_dseg.nii.gz",
+        f"{stem}_from-T1w_to-MNI152NLin2009cAsym_mode-image_xfm.h5",
+        f"{stem}_from-MNI152NLin2009cAsym_to-T1w_mode-image_xfm.h5",
+        f"{stem}_from-orig_to-T1w_mode-image_xfm.txt",
+    )
+    anatomy = find_preprocessed(root, "01")[0].anatomy
+    assert anatomy.to_template_file.name.startswith("sub-01_from-T1w_to-MNI")
+    assert anatomy.from_template_file.name.startswith("sub-01_from-MNI")
+
+
+def test_the_labels_of_other_pipelines_are_those_of_bids(make_tree):
+    root = make_tree(
+        f"{ACPC}.nii.gz",
+        "sub-01/anat/sub-01_space-ACPC_dseg.nii.gz",
+        description={"DatasetType": "derivative", "GeneratedBy": [{"Name": "other"}]},
+    )
+    anatomy = find_preprocessed(root, "01")[0].anatomy
+    assert anatomy.dseg_labels == {"GM": 1, "WM": 2, "CSF": 3}
 
 
 def test_a_dataset_without_space_label_has_no_anatomy_to_trust(make_tree, caplog):
@@ -136,6 +161,7 @@ def test_sessions_have_their_own_anatomy_before_the_participants(make_tree):
     root = make_tree(
         *(f"sub-01/ses-{s}/dwi/sub-01_ses-{s}_space-ACPC_desc-preproc_dwi.nii.gz" for s in "ab"),
         "sub-01/ses-a/anat/sub-01_ses-a_space-ACPC_desc-preproc_T1w.nii.gz",
+        "sub-01/ses-b/anat/sub-01_ses-b_rec-x_from-orig_to-anat_mode-image_xfm.txt",
         "sub-01/anat/sub-01_space-ACPC_desc-preproc_T1w.nii.gz",
     )
     first, second = find_preprocessed(root, "01")

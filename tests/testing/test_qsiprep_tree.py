@@ -9,6 +9,7 @@ import pytest
 from shd_bids.bids.generators import is_preprocessed
 from shd_bids.bids.preprocessed import PreprocessedSeries, find_preprocessed
 from shd_bids.dwi.gradients import read_gradients
+from shd_bids.testing.geometry import TISSUES
 from shd_bids.testing.phantom import Phantom, make_affine, make_phantom
 from shd_bids.testing.qsiprep_tree import write_qsiprep_tree
 
@@ -38,6 +39,13 @@ def test_images_run_left_posterior_superior_and_stay_oblique(series):
     affine = nib.load(series.dwi_file).affine
     assert nib.aff2axcodes(affine) == ("L", "P", "S")
     assert np.count_nonzero(np.abs(affine[:3, :3]) > 0.1) > 3
+
+
+def test_the_segmentation_holds_the_tissues_by_their_labels(series, phantom):
+    dseg = np.asarray(nib.load(series.anatomy.dseg_file).dataobj)
+    for index, tissue in enumerate(TISSUES):
+        expected = phantom.mask & (phantom.truth.tissue.argmax(axis=-1) == index)
+        assert (dseg == series.anatomy.dseg_labels[tissue]).sum() == expected.sum()
 
 
 def test_every_voxel_keeps_its_value_and_place(series, phantom):
