@@ -25,7 +25,6 @@ from shd_bids.deconvolution.train import train
 
 N_STEP = 99
 N_KILL = 3
-TESTS = Path(__file__).resolve().parents[1]
 #: ``python -m shd_bids.deconvolution``, with the network of the tests.
 PROGRAM = """
 import sys
@@ -42,7 +41,7 @@ sys.exit(main())
 def _start(job_file: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(job_file)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.DEVNULL,
     )
 

@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 from shd_bids.deconvolution.parallel import Team, join_team
 from shd_bids.deconvolution.predict import predict
 
-TESTS = Path(__file__).resolve().parents[1]
 Tensors = dict[str, torch.Tensor]
 
 
@@ -27,7 +26,7 @@ def run_together(*arguments: str, n_process: int = 2) -> subprocess.CompletedPro
         text=True,
         check=False,
         timeout=500,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
     )
 
 
