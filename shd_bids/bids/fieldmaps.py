@@ -5,6 +5,7 @@ A file is never guessed to be: the dataset must tie it to the series, by BIDS's 
 """
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ def find_fieldmaps(
     ]
     if not tied:
         root = Path(layout.root)
-        wanted = {run.dwi_file.resolve() for run in runs}
+        wanted = {run.dwi_file.absolute() for run in runs}
         tied = [
             image
             for image in images
@@ -114,24 +115,26 @@ def _read(image: Any, metadata: dict[str, Any], run: DwiRun) -> EpiFieldmap | No
 
 def _targets(metadata: Mapping[str, Any], root: Path, participant_label: str) -> list[Path]:
     """Resolve ``IntendedFor``: BIDS URIs from the root, old paths from the participant's folder."""
-    return [
-        (root / name.removeprefix(_HERE)).resolve()
+    places = [
+        root / name.removeprefix(_HERE)
         if name.startswith(_HERE)
-        else (root / f"sub-{participant_label}" / name).resolve()
+        else root / f"sub-{participant_label}" / name
         for name in _listed(metadata.get("IntendedFor"))
     ]
+    # links are not followed: in a DataLad dataset every file is one
+    return [Path(os.path.normpath(place.absolute())) for place in places]
 
 
 def _explain(name: str, metadata: Mapping[str, Any], run: DwiRun, root: Path) -> None:
     """Say why a fieldmap is not taken where the dataset may have meant it to be."""
     participant_label = name.partition("_")[0].removeprefix("sub-")
     for target in _targets(metadata, root, participant_label):
-        if not target.exists():
+        if not os.path.lexists(target):
             LOGGER.warning("%s: IntendedFor names %s, which does not exist.", name, target)
     if metadata.get("IntendedFor") or metadata.get("B0FieldIdentifier"):
         LOGGER.debug("%s is meant for other images than %s.", name, run.dwi_file.name)
         return
-    uri = _HERE + run.dwi_file.resolve().relative_to(root.resolve()).as_posix()
+    uri = _HERE + run.dwi_file.absolute().relative_to(root.absolute()).as_posix()
     LOGGER.warning(
         "%s is not used: nothing ties it to %s. To use it, add to its JSON sidecar "
         '"IntendedFor": "%s", or give it a B0FieldIdentifier and the series the same '

@@ -101,6 +101,20 @@ def test_a_target_that_does_not_exist_is_named(collect, caplog):
     assert "sub-01_dwi.nii.gz, which does not exist" in caplog.text
 
 
+def test_a_dataset_of_links_is_read_by_its_own_names(collect, tmp_path, caplog):
+    collect([DWI], {"sub-01_dir-PA": {"IntendedFor": "dwi/sub-01_dir-AP_dwi.nii.gz"}})
+    store = tmp_path / "annex"
+    store.mkdir()
+    for file in sorted((tmp_path / "bids").rglob("*.nii.gz")):
+        file.rename(store / file.name)
+        file.symlink_to(store / file.name)
+    add_fieldmap(tmp_path / "bids", "sub-01_dir-AP", {})
+    layout = open_layout(tmp_path / "bids", participant_labels=["01"])
+    (series,) = collect_series(layout, "01")
+    assert names(series) == ["sub-01_dir-PA_epi.nii.gz"]
+    assert "bids::sub-01/dwi/sub-01_dir-AP_dwi.nii.gz" in caplog.text
+
+
 def test_identifiers_hold_within_a_session(collect):
     fieldmaps = {f"sub-01_ses-{s}_dir-PA": {"B0FieldIdentifier": "pepolar"} for s in "ab"}
     series = collect(["sub-01_ses-a", "sub-01_ses-b"], fieldmaps, {"B0FieldSource": "pepolar"})
