@@ -2,8 +2,8 @@
 
 A scanner may set its gain anew for every run. The b=0 images should look alike, so each run is
 scaled by the factor that makes the median ratio of its mean b=0 image to the first run's equal 1;
-the median, over the voxels brighter than the mean of the image, passes over what motion and
-distortion change at the edges.
+the median, over the voxels that are brighter than their image's mean in both, passes over what
+motion and distortion change at the edges.
 """
 
 import logging
@@ -11,8 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
-
-from shd_bids.errors import ImageError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -43,7 +41,7 @@ def match_intensities(
         2 are given with a warning.
     """
     factors = np.ones(len(runs))
-    reference, bright = None, None
+    reference: Float[np.ndarray, "x y z"] | None = None
     for index, (run, among, name) in enumerate(zip(runs, is_b0, names, strict=True)):
         if not among.any():
             if len(runs) > 1:
@@ -54,10 +52,10 @@ def match_intensities(
                 )
             continue
         b0 = run[..., among].mean(axis=3, dtype=np.float64)
-        if reference is None or bright is None:
-            reference, bright = b0, _brightest(b0)
-            continue
-        factors[index] = _factor(b0[bright] / reference[bright], name)
+        if reference is None:
+            reference = b0
+        else:
+            factors[index] = _factor(b0, reference, name)
     return factors
 
 
@@ -94,23 +92,18 @@ def merge_runs(
     return merged
 
 
-def _brightest(b0: Float[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
-    bright = (b0 >= b0.mean()) & (b0 > 0)
+def _factor(
+    b0: Float[np.ndarray, "x y z"], reference: Float[np.ndarray, "x y z"], name: str
+) -> float:
+    bright = (b0 > 0) & (b0 >= b0.mean()) & (reference > 0) & (reference >= reference.mean())
     if not bright.any():
-        raise ImageError("The b=0 images of the first run are 0 everywhere; expected a head.")
-    return bright
-
-
-def _factor(ratios: Float[np.ndarray, " voxel"], name: str) -> float:
-    ratio = float(np.median(ratios))
-    if ratio <= 0:
         LOGGER.warning(
             "The b=0 images of %s are dark where the first run's are bright: its intensity is left "
             "as it is. Do the runs show one head in one place?",
             name,
         )
         return 1.0
-    factor = 1 / ratio
+    factor = 1 / float(np.median(b0[bright] / reference[bright]))
     if _USUAL[0] <= factor <= _USUAL[1]:
         LOGGER.info("%s: intensity multiplied by %.4g to match the first run.", name, factor)
     else:
