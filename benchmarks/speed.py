@@ -233,7 +233,13 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--filters", type=int, default=32)
     parser.add_argument("--patch", type=int, default=8, help="voxels along an edge")
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--tile", type=int, default=24, help="of whole-volume prediction, voxels")
+    parser.add_argument(
+        "--tile",
+        type=int,
+        default=24,
+        help="of whole-volume prediction, voxels; by default it takes about 17 GiB in float32, "
+        "half of that in bfloat16, and memory grows with the cube of tile + 2 halo",
+    )
     parser.add_argument("--halo", type=int, default=4, help="around it, voxels")
     parser.add_argument("--voxel-batch", type=int, default=_PAPER_BATCH, help="patches at a time")
     parser.add_argument("--repeats", type=int, default=5)
