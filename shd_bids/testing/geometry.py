@@ -6,6 +6,7 @@ Everything is written down in RAS millimetres about the centre of a small brain 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float
@@ -188,25 +189,40 @@ def _sample_blobs(
     return _inside((1.0 - level) * min(radii_mm))
 
 
-def _sample_bundle(bundle: Bundle, points_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Occupancy and direction of one bundle: parallel to its centreline, spread by its fanning."""
+@dataclass(frozen=True, eq=False)
+class _Centreline:
+    """A bundle at closely spaced points of its middle."""
+
+    tree: cKDTree
+    radius_mm: Float[np.ndarray, " knot"]
+    tangent: Float[np.ndarray, "knot 3"]
+    growth: Float[np.ndarray, " knot"]  # of the radius, a share of it for each mm
+
+
+@cache
+def _trace(bundle: Bundle) -> _Centreline:
     knots = np.asarray(bundle.points_mm, dtype=float)
     length = np.concatenate([[0.0], np.linalg.norm(np.diff(knots, axis=0), axis=1).cumsum()])
     line, width = CubicSpline(length, knots), CubicSpline(length, bundle.radii_mm)
     along = np.linspace(0.0, length[-1], 600)
-    centre, radius = line(along), width(along)
-    tangent = line(along, 1)
-    speed = np.linalg.norm(tangent, axis=1, keepdims=True)
-    reach_mm = radius.max() + 5 * _EDGE_MM  # no need to search beyond
-    distance, nearest = cKDTree(centre).query(points_mm, distance_upper_bound=reach_mm)
+    radius, tangent = width(along), line(along, 1)
+    speed = np.linalg.norm(tangent, axis=1)
+    growth = width(along, 1) / speed / radius
+    return _Centreline(cKDTree(line(along)), radius, tangent / speed[:, None], growth)
+
+
+def _sample_bundle(bundle: Bundle, points_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Occupancy and direction of one bundle: parallel to its centreline, spread by its fanning."""
+    line = _trace(bundle)
+    reach_mm = line.radius_mm.max() + 5 * _EDGE_MM  # no need to search beyond
+    distance, nearest = line.tree.query(points_mm, distance_upper_bound=reach_mm)
     near = np.isfinite(distance)
     distance, nearest = distance[near], nearest[near]
-    offset = points_mm[near] - centre[nearest]
-    growth = (width(along, 1) / speed[:, 0] / radius)[nearest, None]
-    tilted = tangent[nearest] / speed[nearest] + growth * offset
+    offset = points_mm[near] - line.tree.data[nearest]
+    tilted = line.tangent[nearest] + line.growth[nearest, None] * offset
 
     occupancy, direction = np.zeros(len(points_mm)), np.tile([0.0, 0.0, 1.0], (len(points_mm), 1))
-    occupancy[near] = bundle.density * _inside(radius[nearest] - distance)
+    occupancy[near] = bundle.density * _inside(line.radius_mm[nearest] - distance)
     direction[near] = tilted / np.linalg.norm(tilted, axis=1, keepdims=True)
     return occupancy, direction
 
