@@ -75,13 +75,16 @@ class Scanner:
         object.__setattr__(self, "scale", float(np.min(extent_mm / FIELD_OF_VIEW_MM)))
 
     def offsets_mm(
-        self, n_fine: int = _N_FINE, edges_along: int | None = None
+        self, n_fine: Sequence[int] = (_N_FINE,) * 3, edges_along: int | None = None
     ) -> Float[np.ndarray, "i j k 3"]:
         """Give where cells lie from the centre of the grid, world axes; or edges along an axis."""
-        axes = [(np.arange(n * n_fine) + 0.5) / n_fine - n / 2 for n in self.shape]
+        axes = [
+            (np.arange(n * fine) + 0.5) / fine - n / 2
+            for n, fine in zip(self.shape, n_fine, strict=True)
+        ]
         if edges_along is not None:
-            n = self.shape[edges_along]
-            axes[edges_along] = np.arange(n * n_fine + 1) / n_fine - n / 2
+            n, fine = self.shape[edges_along], n_fine[edges_along]
+            axes[edges_along] = np.arange(n * fine + 1) / fine - n / 2
         return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) @ self.affine[:3, :3].T
 
     def place_head(self, transforms: VolumeTransforms, volume: int) -> Head:
@@ -128,7 +131,7 @@ class Scanner:
 
     def truth(self) -> tuple[Float[np.ndarray, "x y z"], Float[np.ndarray, "x y z"]]:
         """Give the field in Hz and the shading at the voxels of the head at rest."""
-        points = self.offsets_mm(n_fine=1) / self.scale
+        points = self.offsets_mm(n_fine=(1, 1, 1)) / self.scale
         return off_resonance_hz(points, self.field_hz), coil_shading(points, self.shading)
 
     def _in_head(
