@@ -40,7 +40,7 @@ class Artefacts:
     field_hz
         Largest bump of the susceptibility field.
     bias
-        Of the coil: over the brain the logarithm of its sensitivity spans about ± this.
+        Of the coil: over the brain the logarithm of its sensitivity ranges over about twice this.
     gibbs
         Whether edges ring.
     dropout

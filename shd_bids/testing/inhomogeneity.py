@@ -29,7 +29,7 @@ def off_resonance_hz(
 def coil_shading(
     points_mm: Float[np.ndarray, "*shape 3"], strength: float
 ) -> Float[np.ndarray, "*shape"]:
-    """Give the receive coil's sensitivity; over the brain its logarithm spans about ± strength."""
+    """Give the coil's sensitivity; over the brain its logarithm ranges over twice the strength."""
     x, y, z = np.moveaxis(points_mm / _RADIUS_MM, -1, 0)
     bowl = x**2 + y**2 + z**2 - 0.5
-    return np.exp(strength * (0.5 * y - 0.4 * x + 0.3 * z + 0.5 * bowl))
+    return np.exp(strength * (0.75 * y - 0.6 * x + 0.4 * z + 0.5 * bowl))

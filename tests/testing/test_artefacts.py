@@ -9,6 +9,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from dipy.core.gradients import gradient_table
+from dipy.reconst.dti import TensorModel
 
 from shd_bids.dwi.gradients import read_fsl_gradients
 from shd_bids.dwi.transforms import PhaseEncoding, resample_volume, voxel_matrix
@@ -116,6 +118,20 @@ def test_gradients_of_the_clean_scan_are_those_that_the_moved_head_saw(phantom: 
     for volume in np.flatnonzero(phantom.scan.bvals > 0):
         applied = rotations[volume] @ phantom.clean.bvecs_ras[volume]
         assert np.allclose(applied, phantom.scan.bvecs_ras[volume])
+
+
+def test_the_tensor_follows_the_true_fibre_with_the_gradients_that_the_head_saw():
+    artefacts = replace(Artefacts.none(), motion_deg=20.0)
+    turned = scan(artefacts)
+    truth = turned.clean.truth
+    single = truth.fractions[..., 0] > 0.95
+    errors = []
+    for bvecs in (turned.clean.bvecs_ras, turned.scan.bvecs_ras):
+        model = TensorModel(gradient_table(turned.clean.bvals, bvecs=bvecs))
+        main_axis = model.fit(turned.noiseless[single]).evecs[..., 0]
+        cosine = np.abs(np.sum(main_axis * truth.directions[single][:, 0], axis=1)).clip(0, 1)
+        errors.append(np.degrees(np.arccos(cosine)).mean())
+    assert errors[0] < 2.0 < 5.0 < errors[1]
 
 
 def test_the_same_seed_gives_the_same_scan_and_another_does_not():
