@@ -22,6 +22,7 @@ from shd_bids.dwi.gradients import (
 )
 from shd_bids.dwi.images import load_dwi
 from shd_bids.dwi.mask import check_mask, estimate_brain_mask
+from shd_bids.dwi.patch2self import denoise_patch2self
 
 from .nifti import read_affine, read_array, write_array
 from .series import SeriesInputSpec, load_series
@@ -60,8 +61,8 @@ class MergeRuns(SimpleInterface):
         return runtime
 
 
-class _DenoiseInputSpec(BaseInterfaceInputSpec):
-    dwi_file = File(exists=True, mandatory=True, desc="4-D image")
+class _DenoiseInputSpec(SeriesInputSpec):
+    method = traits.Enum("mppca", "patch2self", mandatory=True, desc="how noise is removed")
     n_threads = traits.Int(1, usedefault=True, nohash=True, desc="threads")
 
 
@@ -71,14 +72,18 @@ class _DenoiseOutputSpec(TraitedSpec):
 
 
 class DenoiseDwi(SimpleInterface):
-    """Remove thermal noise by MP-PCA."""
+    """Remove thermal noise by MP-PCA or Patch2Self."""
 
     input_spec = _DenoiseInputSpec
     output_spec = _DenoiseOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
         source = self.inputs.dwi_file
-        denoised, sigma = denoise_mppca(read_array(source), n_threads=self.inputs.n_threads)
+        dwi, _, shells = load_series(self.inputs)
+        if self.inputs.method == "patch2self":
+            denoised, sigma = denoise_patch2self(dwi, shells.index == 0)
+        else:
+            denoised, sigma = denoise_mppca(dwi, n_threads=self.inputs.n_threads)
         out = Path(runtime.cwd)
         self._results["dwi_file"] = write_array(denoised, source, out / "dwi.nii")
         self._results["sigma_file"] = write_array(sigma, source, out / "sigma.nii.gz")

@@ -76,12 +76,12 @@ def test_runs_are_joined_in_their_order_with_their_gradients(merged, tiny_phanto
     assert read_mrtrix_gradients(Path(merged.gradients_file)).n_volume == both.shape[3]
 
 
-def test_denoising_keeps_grid_and_threads_do_not_change_the_hash(tiny_phantom_dir, tmp_path):
-    dwi_file = tiny_phantom_dir / "sub-01/dwi/sub-01_dwi.nii.gz"
-    nodes = [DenoiseDwi(dwi_file=str(dwi_file), n_threads=n) for n in (1, 4)]
+@pytest.mark.parametrize("method", ["mppca", "patch2self"])
+def test_denoising_keeps_grid_and_threads_do_not_change_the_hash(series, tmp_path, method):
+    nodes = [DenoiseDwi(method=method, n_threads=n, **series) for n in (1, 4)]
     assert nodes[0].inputs.get_hashval()[1] == nodes[1].inputs.get_hashval()[1]
     out = _outputs(nodes[0], tmp_path / "denoise")
-    assert nib.load(out.dwi_file).shape == nib.load(dwi_file).shape
+    assert nib.load(out.dwi_file).shape == nib.load(series["dwi_file"]).shape
     assert read_array(out.sigma_file).max() > 0
 
 
