@@ -1,9 +1,10 @@
 """Brain masks from diffusion data alone: median filter, Otsu threshold, clean-up.
 
 The way of DIPY's ``median_otsu``, with two changes. The filter has a size in mm, so that 4 mm
-voxels or thick slices are not blurred away. And the mask is the union over b=0 and the mean of
-each shell: on b=0 bright CSF lifts the threshold above dim white matter, on the shells CSF is dark
-but white matter bright.
+voxels or thick slices are not blurred away. And the mask is the union over b=0 and its geometric mean with each shell: on b=0
+bright CSF lifts the threshold above dim white matter, in the geometric mean all tissues are about
+as bright. A shell alone would not do: where its noise floor is high and the receive field uneven,
+background on one side outshines brain on the other.
 """
 
 import logging
@@ -22,7 +23,7 @@ _FILTER_RADIUS_MM = 4.0
 _FILTER_PASSES = 2
 _OPENING_MM = 5.0
 _CLOSING_MM = 6.0
-_NO_BACKGROUND_RATIO = 0.35
+_NO_BACKGROUND_RATIO = 0.42
 
 
 def estimate_brain_mask(
@@ -33,7 +34,7 @@ def estimate_brain_mask(
     """Find the brain in a diffusion series.
 
     Where the median-filtered b=0 image has no background (the mean below its Otsu threshold is
-    more than 35 % of the mean above it, as in a crop of the brain's inside), all voxels with a
+    more than 42 % of the mean above it, as in a crop of the brain's inside), all voxels with a
     b=0 signal are taken, with a warning.
 
     Parameters
@@ -66,7 +67,7 @@ def estimate_brain_mask(
         )
     else:
         mask = np.zeros(dwi.shape[:3], dtype=bool)
-        for image in smooth:
+        for image in (smooth[0], *(np.sqrt(smooth[0] * shell) for shell in smooth[1:])):
             mask |= image > otsu(image)
         mask = _clean(mask, voxel_size_mm)
     check_mask(mask, dwi.shape[:3], source="the estimated brain mask")

@@ -11,6 +11,7 @@ from shd_bids.dwi.images import load_dwi
 from shd_bids.dwi.mask import check_mask, estimate_brain_mask
 from shd_bids.dwi.shells import Shells, cluster_shells
 from shd_bids.errors import MaskError
+from shd_bids.testing.phantom import make_affine, make_phantom
 
 SHELLS = Shells(np.array([0.0, 1000.0]), np.array([0, 0, 1, 1, 1, 1, 1, 1]))
 VOXEL_MM = (2.0, 2.0, 2.0)
@@ -65,6 +66,40 @@ def test_a_strong_receive_field_does_not_eat_the_brain(head):
     field = np.linspace(0.5, 1.5, dwi.shape[0])[:, None, None, None]
     mask = estimate_brain_mask((dwi * field).astype(np.float32), SHELLS, VOXEL_MM)
     assert dice(mask, brain) > 0.9
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.5, -0.3), (-0.4, 1.0, 0.2), (0.3, -0.5, 1.0)])
+def test_a_field_of_40_percent_does_not_change_the_mask_of_a_noisy_scan(shared_data, weights):
+    dwi, shells, voxel_size_mm = load(shared_data / "ds000114-trunc-4mm")
+    mask = estimate_brain_mask(dwi, shells, voxel_size_mm)
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in mask.shape), indexing="ij")
+    slope = sum(weight * axis for weight, axis in zip(weights, axes, strict=True))
+    field = 1 + 0.4 * (slope / np.abs(slope[mask]).max()).clip(-1, 1)
+    biased = (dwi * field[..., None]).astype(np.float32)
+    assert dice(estimate_brain_mask(biased, shells, voxel_size_mm), mask) > 0.95
+
+
+@pytest.mark.parametrize("tilt", [(1.0, 0.5, -0.3), (-0.2, 0.3, 1.0)])
+def test_bias_and_dropout_leave_the_mask_of_the_phantom_right(tilt):
+    shape, shells = (24, 24, 20), {0: 2, 1000: 8}
+    phantom = make_phantom(shape, 3.0, shells=shells, affine=make_affine(shape, 3.0, "RAS"))
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    slope = sum(weight * axis for weight, axis in zip(tilt, axes, strict=True))
+    dwi = phantom.dwi * (1 + 0.4 * slope / np.abs(slope).max())[..., None]
+    dwi[:, :, 8, 0] = dwi[:, :, 5:7, 4] = dwi[:, :, 12, 6] = 0
+    mask = estimate_brain_mask(
+        dwi.astype(np.float32), cluster_shells(phantom.bvals), (3.0, 3.0, 3.0)
+    )
+    assert dice(mask, phantom.mask) > 0.95
+
+
+@pytest.mark.parametrize("n_slice", [1, 2, 4])
+def test_a_slab_of_few_slices_has_its_mask(n_slice):
+    shape = (24, 24, 20)
+    phantom = make_phantom(shape, 3.0, shells={0: 2, 1000: 8}, affine=make_affine(shape, 3.0))
+    part = (slice(None), slice(None), slice(9, 9 + n_slice))
+    mask = estimate_brain_mask(phantom.dwi[part], cluster_shells(phantom.bvals), (3.0, 3.0, 3.0))
+    assert dice(mask, phantom.mask[part]) > 0.95
 
 
 def test_brightness_does_not_matter(head):
