@@ -1,10 +1,10 @@
 """Brain masks from diffusion data alone: median filter, Otsu threshold, clean-up.
 
 The way of DIPY's ``median_otsu``, with two changes. The filter has a size in mm, so that 4 mm
-voxels or thick slices are not blurred away. And the mask is the union over b=0 and its geometric mean with each shell: on b=0
-bright CSF lifts the threshold above dim white matter, in the geometric mean all tissues are about
-as bright. A shell alone would not do: where its noise floor is high and the receive field uneven,
-background on one side outshines brain on the other.
+voxels or thick slices are not blurred away. And the mask is the union over b=0 and its geometric
+mean with each shell: on b=0 bright CSF lifts the threshold above dim white matter, in the geometric
+mean all tissues are about as bright. A shell alone would not do: where its noise floor is high and
+the receive field uneven, background on one side outshines brain on the other.
 """
 
 import logging
