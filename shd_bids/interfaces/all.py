@@ -1,6 +1,7 @@
 """Every interface, imported at once by the server that the nodes' processes are forked from."""
 
 from . import (
+    corrections,
     deconvolution,
     derivatives,
     fodf_figures,
@@ -13,6 +14,7 @@ from . import (
 )
 
 __all__ = [
+    "corrections",
     "deconvolution",
     "derivatives",
     "fodf_figures",

@@ -24,7 +24,7 @@ from shd_bids.dwi.images import load_dwi
 from shd_bids.dwi.mask import check_mask, estimate_brain_mask
 from shd_bids.dwi.patch2self import denoise_patch2self
 
-from .nifti import read_affine, read_array, write_array
+from .nifti import read_affine, write_array
 from .series import SeriesInputSpec, load_series
 
 
