@@ -1,0 +1,100 @@
+"""Before and after distortion correction: a picture that flickers when the pointer is over it."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from shd_bids.reports.figures.anatomy import grey_range, to_canonical
+from shd_bids.reports.figures.flicker import write_flicker
+from shd_bids.reports.figures.mosaic import Painter, Stage
+
+Volume = Float[np.ndarray, "x y z"]
+_FOOTER_IN = 0.62
+_OUTLINE = "#ffd43b"
+
+
+def plot_distortion(
+    before_a: Volume,
+    before_b: Volume,
+    after_a: Volume,
+    after_b: Volume,
+    field_hz: Volume,
+    mask: Bool[np.ndarray, "x y z"],
+    affine: Float[np.ndarray, "4 4"],
+    out_file: Path,
+) -> Path:
+    """Draw two b=0 images of opposite phase encoding before and after correction, and the field.
+
+    The outline of the corrected brain lies over both: what was corrected well fits it.
+
+    Parameters
+    ----------
+    before_a, before_b
+        As acquired, one grid.
+    after_a, after_b
+        Corrected.
+    field_hz
+        Off-resonance.
+    mask
+        Of the corrected brain; frames the picture.
+    affine
+        Voxel to RAS millimetres.
+    out_file
+        ``.svg``; before it is touched it shows the images before correction.
+
+    Returns
+    -------
+    Path
+        ``out_file``.
+    """
+    stage = Stage.around(mask, affine)
+    field = np.where(stage.mask, to_canonical(field_hz, affine)[0], np.nan)
+    known = np.abs(field[np.isfinite(field)])
+    limit = max(float(np.percentile(known, 99.5)), 1.0) if known.size else 1.0
+    pages = []
+    for when, pair in (("before", (before_a, before_b)), ("after", (after_a, after_b))):
+        rows = []
+        for name, image in zip(("diffusion series", "opposite direction"), pair, strict=True):
+            paint = _painter(stage, to_canonical(image, affine)[0])
+            title = f"b = 0, phase encoding of the {name}: {when} correction"
+            rows += [stage.row("axial", paint, title), stage.row("sagittal", paint)]
+        colors = _field_painter(stage, field, limit)
+        rows.append(stage.row("axial", colors, "field"))
+        rows.append(stage.row("sagittal", colors))
+        figure = stage.draw(rows, footer_in=_FOOTER_IN)
+        _color_bar(figure, limit)
+        pages.append(figure)
+    before, after = pages
+    return write_flicker(before, after, out_file, title="Before and after distortion correction")
+
+
+def _painter(stage: Stage, volume: Volume) -> Painter:
+    low, high = grey_range(volume, stage.mask)
+
+    def paint(axes: Axes, plane: str, index: int) -> None:
+        stage.show(axes, volume, plane, index, cmap="gray", vmin=low, vmax=high)
+        stage.outline(axes, stage.mask, plane, index, _OUTLINE)
+
+    return paint
+
+
+def _field_painter(stage: Stage, field: Volume, limit: float) -> Painter:
+    def paint(axes: Axes, plane: str, index: int) -> None:
+        stage.show(axes, field, plane, index, cmap="RdBu_r", vmin=-limit, vmax=limit)
+
+    return paint
+
+
+def _color_bar(figure: Figure, limit: float) -> None:
+    height = figure.get_figheight()
+    axes = figure.add_axes((0.3, 0.42 / height, 0.4, 0.12 / height))
+    colors = ScalarMappable(Normalize(-limit, limit), "RdBu_r")
+    bar = figure.colorbar(colors, cax=axes, orientation="horizontal")
+    bar.set_label("off-resonance (Hz)", color="white", fontsize=9, labelpad=1)
+    bar.ax.tick_params(colors="white", labelsize=8, pad=1, length=2)
+    bar.outline.set_edgecolor("white")
