@@ -6,8 +6,8 @@ is the Jacobian of the displacement u along the phase axis y, a_k matches intens
     1/2 sum_k |C_k - mean C|^2 + 1/2 |K u|^2 + beta sum s^4 / (1 - s^2),   s = du/dy
 
 The last term keeps every Jacobian positive (Burger, Modersitzki and Ruthotto, SIAM J. Sci. Comput.
-35, 2013). K weighs bending and slope; cosines make it diagonal, which
-preconditions the linear solver. Steps in motion are damped, since a field can mimic rotation.
+35, 2013). K weighs bending and slope; cosines make it diagonal, which preconditions the linear
+solver. Steps in motion are damped, since a field can mimic rotation.
 """
 
 from dataclasses import dataclass

@@ -56,12 +56,15 @@ def plot_distortion(
     field = np.where(stage.mask, to_canonical(field_hz, affine)[0], np.nan)
     known = np.abs(field[np.isfinite(field)])
     limit = max(float(np.percentile(known, 99.5)), 1.0) if known.size else 1.0
+    uncorrected = to_canonical(before_a, affine)[0], to_canonical(before_b, affine)[0]
+    greys = [grey_range(image, stage.mask, upper=98.0) for image in uncorrected]
     pages = []
     for when, pair in (("before", (before_a, before_b)), ("after", (after_a, after_b))):
         rows = []
-        for name, image in zip(("diffusion series", "opposite direction"), pair, strict=True):
-            paint = _painter(stage, to_canonical(image, affine)[0])
-            title = f"b = 0, phase encoding of the {name}: {when} correction"
+        names = ("diffusion series", "opposite phase encoding")
+        for name, image, limits in zip(names, pair, greys, strict=True):
+            paint = _painter(stage, to_canonical(image, affine)[0], limits)
+            title = f"b = 0, {name}: {when} correction"
             rows += [stage.row("axial", paint, title), stage.row("sagittal", paint)]
         colors = _field_painter(stage, field, limit)
         rows.append(stage.row("axial", colors, "field"))
@@ -73,11 +76,9 @@ def plot_distortion(
     return write_flicker(before, after, out_file, title="Before and after distortion correction")
 
 
-def _painter(stage: Stage, volume: Volume) -> Painter:
-    low, high = grey_range(volume, stage.mask)
-
+def _painter(stage: Stage, volume: Volume, limits: tuple[float, float]) -> Painter:
     def paint(axes: Axes, plane: str, index: int) -> None:
-        stage.show(axes, volume, plane, index, cmap="gray", vmin=low, vmax=high)
+        stage.show(axes, volume, plane, index, cmap="gray", vmin=limits[0], vmax=limits[1])
         stage.outline(axes, stage.mask, plane, index, _OUTLINE)
 
     return paint
