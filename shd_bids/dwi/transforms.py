@@ -201,7 +201,8 @@ def resample_volume(
     stretch = np.full((1, 1, 1), eddy_stretch)
     if shift_vox is not None:
         at[phase_axis] += shift_vox
-        stretch = stretch + np.gradient(shift_vox, axis=phase_axis)
+        spacing = matrix[phase_axis, phase_axis]  # the output's voxels may be of another size
+        stretch = stretch + np.gradient(shift_vox, axis=phase_axis) / spacing
     coefficients = spline_filter(volume, order, output=np.float32) if order > 1 else volume
     values = map_coordinates(coefficients, at, output=np.float32, order=order, prefilter=False)
     return values * stretch.clip(0).astype(np.float32)

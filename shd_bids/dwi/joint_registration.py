@@ -1,0 +1,152 @@
+"""All volumes brought to each other at once: Gauss-Newton steps under a Gaussian process.
+
+A volume's prediction follows its neighbours in q-space, so that volumes registered one by one
+hardly ever agree on a displacement that changes slowly with the gradient. The likelihood of all
+volumes together sees more: with the precision P of the process, the slopes J_v of each volume by
+its parameters and the signal y, its normal equations are
+
+    sum over w of P_vw J_v' J_w d_w = - J_v' (P y)_v        for each volume v.
+
+Two things that are known help where this likelihood is flat. Eddy currents are linear in the
+gradient, so that nine numbers give those of all volumes (the second-level model of Andersson and
+Sotiropoulos, NeuroImage 125, 2016). And a head seldom jumps: from one volume to the next it moves
+by little, which also ties the diffusion-weighted volumes to the b=0 volumes between them.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.spatial.transform import Rotation
+
+from .gradients import GradientTable
+from .prediction import Predictor
+from .sampling import Domain
+from .shells import Shells
+from .transforms import VolumeTransforms
+from .volume_registration import HUBER, PRIOR, advance, derivatives
+
+_TRUST = 0.2  # of the information: a residual is part noise, part what the process cannot tell
+_N_RIGID, _N_EDDY = 6, 9
+_STEADINESS = np.repeat([0.3, np.deg2rad(0.3)], 3)  # how far a head moves between volumes: mm, rad
+
+
+def step_together(
+    signal: Float[np.ndarray, "volume voxel"],
+    predictor: Predictor,
+    domain: Domain,
+    transforms: VolumeTransforms,
+    gradients: GradientTable,
+    shells: Shells,
+    *,
+    chosen: Bool[np.ndarray, " voxel"],
+    information: float,
+    has_eddy: bool,
+    may_jump: bool,
+) -> VolumeTransforms:
+    """Take one step with all volumes.
+
+    Parameters
+    ----------
+    signal
+        What the volumes show on the domain now; predictions where a slice dropped.
+    predictor
+        Of the volumes.
+    domain, transforms
+        Where the volumes show the domain.
+    gradients
+        As the scanner applied them.
+    shells
+        Of the volumes.
+    chosen
+        Voxels to compare.
+    information
+        Independent measurements per voxel.
+    has_eddy
+        Look for eddy currents, too, not only for the head.
+    may_jump
+        Whether large movements between two volumes are believed (a Cauchy prior, not a Gaussian
+        one). Before the shells have been brought to b=0 they are not.
+
+    Returns
+    -------
+    VolumeTransforms
+        After the step.
+    """
+    normal, gradient = _normal_equations(
+        signal, predictor, domain, transforms, chosen, _TRUST * information
+    )
+    design = _design(gradients, shells)
+    rigid = len(signal) * _N_RIGID
+    if not has_eddy:
+        design = design[:, :rigid]
+    design_apart = design @ _apart(shells, design.shape[1])
+    normal, gradient = design_apart.T @ normal @ design_apart, design_apart.T @ gradient
+    firmness, pull = _steadiness(transforms, may_jump=may_jump)
+    normal[:rigid, :rigid] += firmness
+    gradient[:rigid] += pull
+    spread = np.concatenate([np.tile(PRIOR[:_N_RIGID], len(signal)), np.tile(PRIOR[_N_RIGID:], 3)])
+    normal += np.diag(1 / spread[: len(normal)] ** 2)
+    step = design @ -np.linalg.solve(normal, gradient)
+    for volume, change in enumerate(step.reshape(len(signal), -1)):
+        transforms = advance(transforms, volume, change)
+    return transforms
+
+
+def _normal_equations(
+    signal: Float[np.ndarray, "volume voxel"],
+    predictor: Predictor,
+    domain: Domain,
+    transforms: VolumeTransforms,
+    chosen: Bool[np.ndarray, " voxel"],
+    information: float,
+) -> tuple[Float[np.ndarray, "row row"], Float[np.ndarray, " row"]]:
+    """Give curvature and slope of the likelihood by all parameters of all volumes."""
+    precision = predictor.precision
+    some = domain.only(chosen)
+    centred = some.centred_mm()
+    pull = precision.astype(np.float32) @ signal[:, chosen]
+    spread = np.sqrt(np.diag(precision)).astype(np.float32)[:, None]
+    pull /= np.maximum(np.abs(pull) / (HUBER * spread + 1e-30), 1.0)
+    jacobian = np.empty((len(signal), len(PRIOR), len(centred)), np.float32)
+    for volume in range(len(signal)):
+        slope = domain.gradient_ras(predictor.predict(signal, volume))[chosen]
+        jacobian[volume] = derivatives(slope, centred, some, transforms, volume)
+    gradient = np.einsum("vkp,vp->vk", jacobian, pull).astype(np.float64).ravel()
+    flat = jacobian.reshape(gradient.size, -1)
+    normal = (flat @ flat.T).astype(np.float64) * np.kron(precision, np.ones((len(PRIOR),) * 2))
+    return information * normal, information * gradient
+
+
+def _design(gradients: GradientTable, shells: Shells) -> Float[np.ndarray, "row unknown"]:
+    """Make the parameters of all volumes from their head positions and the nine eddy numbers."""
+    n_volume = len(shells.index)
+    strength = np.sqrt(shells.bvals[shells.index] / shells.bvals[-1])
+    design = np.zeros((n_volume, len(PRIOR), n_volume * _N_RIGID + _N_EDDY))
+    for volume, applied in enumerate(gradients.bvecs_ras * strength[:, None]):
+        first = volume * _N_RIGID
+        design[volume, :_N_RIGID, first : first + _N_RIGID] = np.eye(_N_RIGID)
+        design[volume, _N_RIGID:, -_N_EDDY:] = np.kron(np.eye(3), applied)
+    return design.reshape(-1, design.shape[2])
+
+
+def _apart(shells: Shells, n_unknown: int) -> Float[np.ndarray, "unknown unknown"]:
+    """Take from each shell what all its volumes do alike, of which the likelihood knows nothing."""
+    projection = np.eye(n_unknown)
+    for shell in range(shells.n_shell):
+        member = (shells.index == shell).astype(float)
+        alike = np.kron(np.outer(member, member) / member.sum(), np.eye(_N_RIGID))
+        projection[: len(alike), : len(alike)] -= alike
+    return projection
+
+
+def _steadiness(
+    transforms: VolumeTransforms, *, may_jump: bool
+) -> tuple[Float[np.ndarray, "rigid rigid"], Float[np.ndarray, " rigid"]]:
+    """Give curvature and slope of the expectation that the head stays where it was."""
+    turned = Rotation.from_euler("xyz", transforms.rotation_rad)
+    turns = (turned[1:] * turned[:-1].inv()).as_rotvec()
+    moves = np.hstack([np.diff(transforms.translation_mm, axis=0), turns]) / _STEADINESS
+    weight = 1 / (1 + (moves**2).sum(axis=1) / _N_RIGID) if may_jump else np.ones(len(moves))
+    difference = np.diff(np.eye(transforms.n_volume), axis=0)
+    curvature = np.kron(difference.T * weight @ difference, np.diag(1 / _STEADINESS**2))
+    slope = (difference.T * weight) @ (moves / _STEADINESS)
+    return curvature, slope.ravel()
