@@ -43,22 +43,23 @@ class _PickB0InputSpec(BaseInterfaceInputSpec):
     dwi_file = File(exists=True, mandatory=True, desc="4-D image")
     gradients_file = File(exists=True, mandatory=True, desc="MRtrix3 table")
     b0_threshold = traits.Float(mandatory=True, desc="largest b-value that counts as b=0, s/mm²")
-    reverse_files = InputMultiObject(File(exists=True), mandatory=True, desc="3-D or 4-D")
+    phase_encodings = traits.List(
+        _ENCODING, mandatory=True, desc="axis, sign, readout in s of every volume of the series"
+    )
+    reverse_files = traits.List(File(exists=True), desc="other images, 3-D or 4-D")
     reverse_bval_files = traits.List(
         traits.Str, desc="FSL b-values of each; empty text for an image that is all b=0"
     )
-    phase_encodings = traits.List(
-        _ENCODING, mandatory=True, desc="axis, sign, readout in s: of the series, then the others"
-    )
+    reverse_encodings = traits.List(_ENCODING, desc="of each, by its own axes")
 
 
 class _PickB0OutputSpec(TraitedSpec):
-    b0_files = OutputMultiObject(File, desc="mean b=0 of the series and of each other image")
-    phase_encodings = traits.List(_ENCODING, desc="of each, by the axes of the series")
+    b0_files = OutputMultiObject(File, desc="mean b=0 of each encoding; the first b=0's leads")
+    b0_encodings = traits.List(_ENCODING, desc="of each, by the axes of the series")
 
 
 class PickB0(SimpleInterface):
-    """Average the b=0 volumes of the series and of the images to compare it with, on its grid."""
+    """Average the b=0 volumes of each phase encoding, on the grid of the series."""
 
     input_spec = _PickB0InputSpec
     output_spec = _PickB0OutputSpec
@@ -67,21 +68,27 @@ class PickB0(SimpleInterface):
         spec, out = self.inputs, Path(runtime.cwd)
         affine, dwi = read_affine(spec.dwi_file), read_array(spec.dwi_file)
         bvals = read_mrtrix_gradients(Path(spec.gradients_file)).bvals
-        images = [dwi[..., bvals <= spec.b0_threshold].mean(axis=3)]
-        first, *others = (PhaseEncoding(*encoding) for encoding in spec.phase_encodings)
-        encodings = [first]
-        bval_files = spec.reverse_bval_files or [""] * len(spec.reverse_files)
-        for name, bval_file, encoding in zip(spec.reverse_files, bval_files, others, strict=True):
-            file = Path(name)
+        images: dict[tuple[int, int, float], list[np.ndarray]] = {}
+        for volume in np.flatnonzero(bvals <= spec.b0_threshold):
+            images.setdefault(spec.phase_encodings[volume], []).append(dwi[..., volume])
+        means = [(key, np.mean(volumes, axis=0)) for key, volumes in images.items()]
+        others = zip(
+            spec.reverse_files or [],
+            spec.reverse_bval_files or [],
+            spec.reverse_encodings or [],
+            strict=True,
+        )
+        for name, bval_file, encoding in others:
+            file, source = Path(name), read_affine(name)
             b0 = _mean_b0(file, bval_file, spec.b0_threshold)
-            source = read_affine(file)
-            images.append(resample_to_grid(b0, source, affine, dwi.shape[:3]))
-            encodings.append(encode_on_grid(encoding, source, affine, source=file.name))
+            on_grid = encode_on_grid(PhaseEncoding(*encoding), source, affine, source=file.name)
+            image = resample_to_grid(b0, source, affine, dwi.shape[:3])
+            means.append((_as_tuple(on_grid), image))
+        self._results["b0_encodings"] = [encoding for encoding, _ in means]
         self._results["b0_files"] = [
             write_array(image, spec.dwi_file, out / f"b0_{number}.nii.gz")
-            for number, image in enumerate(images)
+            for number, (_, image) in enumerate(means)
         ]
-        self._results["phase_encodings"] = [_as_tuple(encoding) for encoding in encodings]
         return runtime
 
 
@@ -113,7 +120,8 @@ class _EstimateFieldOutputSpec(TraitedSpec):
     corrected_files = OutputMultiObject(File, desc="each b=0 image, corrected")
     mask_file = File(desc="brain in them")
     phase_encodings = traits.List(_ENCODING, desc="with the readout times that were used")
-    summary = traits.Dict(desc="what was found, by name")
+    measures = traits.Dict(desc="of the distortion and its correction, by name")
+    found = traits.Dict(desc="what was found, in words")
 
 
 class EstimateField(SimpleInterface):
@@ -147,13 +155,18 @@ class EstimateField(SimpleInterface):
         mask = estimate_brain_mask(b0[..., None], one_shell, (x_mm, y_mm, z_mm))
         displacement = field_displacement_mm(field, encodings[0], affine)
         moved = motion - motion[0]
-        self._results["summary"] = {
-            "method": spec.method,
-            "n_image": len(before),
-            "readout_known": readout_known,
-            **distortion_measures(displacement, list(before), list(after), mask),
-            "max_translation_mm": float(np.linalg.norm(moved[:, :3], axis=1).max()),
-            "max_rotation_deg": float(np.rad2deg(np.linalg.norm(moved[:, 3:], axis=1)).max()),
+        measures = distortion_measures(displacement, list(before), list(after), mask)
+        self._results["measures"] = measures
+        shift = np.linalg.norm(moved[:, :3], axis=1).max()
+        turn = np.rad2deg(np.linalg.norm(moved[:, 3:], axis=1)).max()
+        self._results["found"] = {
+            "Distortion": f"corrected ({spec.method}) by {len(before)} b=0 images, "
+            f"{measures['rms_displacement_mm']:.2g} mm (rms), at most "
+            f"{measures['max_displacement_mm']:.2g} mm"
+            + ("" if readout_known else "; readout time not known, so the field has no unit"),
+            "Disagreement of opposite b=0 images": f"{measures['difference_before']:.1%} before, "
+            f"{measures['difference_after']:.1%} after",
+            "Movement between b=0 images": f"{shift:.2g} mm, {turn:.2g} degrees",
         }
         for name, data in (("fieldmap", field), ("displacement", displacement), ("b0", b0)):
             self._results[f"{name}_file"] = write_array(data, like, out / f"{name}.nii.gz")

@@ -47,7 +47,8 @@ def pick(folder, **changes):
         "b0_threshold": 100.0,
         "reverse_files": [folder / "epi.nii"],
         "reverse_bval_files": [str(folder / "epi.bval")],
-        "phase_encodings": [(1, 1, READOUT_S), (1, -1, READOUT_S)],
+        "reverse_encodings": [(1, -1, READOUT_S)],
+        "phase_encodings": [(1, 1, READOUT_S)] * 3,
     }
     return PickB0(**settings | changes)
 
@@ -60,7 +61,7 @@ def picked(scanned, tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(picked, tmp_path_factory):
     node = EstimateField(
-        b0_files=picked.b0_files, phase_encodings=picked.phase_encodings, method="reverse-phase"
+        b0_files=picked.b0_files, phase_encodings=picked.b0_encodings, method="reverse-phase"
     )
     return run(node, tmp_path_factory.mktemp("field"))
 
@@ -69,7 +70,7 @@ def test_b0_images_come_on_the_grid_of_the_series(picked, scanned):
     _, images, _, _ = scanned
     for file, image in zip(picked.b0_files, images, strict=True):
         assert np.allclose(nib.load(file).get_fdata(), image, atol=1.0)
-    assert picked.phase_encodings == [(1, 1, READOUT_S), (1, -1, READOUT_S)]
+    assert picked.b0_encodings == [(1, 1, READOUT_S), (1, -1, READOUT_S)]
 
 
 def test_a_reverse_series_without_b0_is_refused(scanned, tmp_path):
@@ -86,10 +87,18 @@ def test_field_displacement_and_summary_agree(found, scanned):
     assert np.allclose(displacement, estimated * READOUT_S * 3.0, atol=1e-4)
     inside = nib.load(found.mask_file).get_fdata() > 0
     largest = np.abs(displacement[inside]).max()
-    assert found.summary["max_displacement_mm"] == pytest.approx(largest, rel=1e-5)
-    assert found.summary["difference_after"] < 0.4 * found.summary["difference_before"]
-    assert found.summary["readout_known"]
-    assert found.summary["max_rotation_deg"] < 1
+    assert found.measures["max_displacement_mm"] == pytest.approx(largest, rel=1e-5)
+    assert found.measures["difference_after"] < 0.4 * found.measures["difference_before"]
+    assert "readout time not known" not in found.found["Distortion"]
+
+
+def test_a_series_of_both_phase_encodings_needs_no_other_image(scanned, tmp_path):
+    _, images, _, _ = scanned
+    both = [(1, 1, READOUT_S), (1, 1, READOUT_S), (1, -1, READOUT_S)]
+    none = {"reverse_files": [], "reverse_bval_files": [], "reverse_encodings": []}
+    picked = run(pick(scanned[0], phase_encodings=both, **none), tmp_path)
+    assert picked.b0_encodings == [both[0], both[2]]
+    assert np.allclose(nib.load(picked.b0_files[1]).get_fdata(), images[0], atol=1.0)
 
 
 def test_the_correction_is_pictured(found, picked, tmp_path):
@@ -107,7 +116,7 @@ def test_the_correction_is_pictured(found, picked, tmp_path):
 def test_topup_that_is_not_there_is_asked_for_by_its_flag(picked, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     node = EstimateField(
-        b0_files=picked.b0_files, phase_encodings=picked.phase_encodings, method="topup"
+        b0_files=picked.b0_files, phase_encodings=picked.b0_encodings, method="topup"
     )
     with pytest.raises(ConfigError, match="--sdc topup needs"):
         run(node, tmp_path / "node")
