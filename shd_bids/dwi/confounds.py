@@ -1,56 +1,87 @@
-"""One row per volume: what was measured, and how it differs from its shell."""
+"""One row per volume: what was measured, how the head lay, and how it differs from its shell."""
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from .displacement import framewise_displacement
 from .gradients import GradientTable
 from .shells import Shells
+from .transforms import VolumeTransforms
 
 DESCRIPTIONS = {
     "bval": "b-value, s/mm²",
     "shell": "b-value of the shell that the volume belongs to, s/mm²",
-    "grad_x": "x component of the gradient direction, scanner RAS+ axes",
-    "grad_y": "y component of the gradient direction, scanner RAS+ axes",
-    "grad_z": "z component of the gradient direction, scanner RAS+ axes",
+    "grad_x": "x component of the gradient direction as the head saw it, scanner RAS+ axes",
+    "grad_y": "y component of the gradient direction as the head saw it, scanner RAS+ axes",
+    "grad_z": "z component of the gradient direction as the head saw it, scanner RAS+ axes",
     "mean_signal": "mean of the preprocessed signal in the brain mask, scanner units",
     "shell_ratio": "mean signal over the median of its shell's; far from 1 is a doubtful volume",
-    "residual_std": "standard deviation in the mask of what preprocessing removed, scanner units",
+    "trans_x": "movement of the head from the first b=0 volume, to the right, mm",
+    "trans_y": "movement of the head from the first b=0 volume, forwards, mm",
+    "trans_z": "movement of the head from the first b=0 volume, upwards, mm",
+    "rot_x": "turn of the head about the left-right axis, radians",
+    "rot_y": "turn of the head about the front-back axis, radians",
+    "rot_z": "turn of the head about the vertical axis, radians",
+    "framewise_displacement": (
+        "movement from the volume before, mm: sum of translations and of rotations on a sphere of "
+        "50 mm (Power et al., NeuroImage 59, 2012)"
+    ),
+    "eddy_x": "eddy-current displacement along the phase axis, mm per mm along the image's x axis",
+    "eddy_y": "eddy-current displacement along the phase axis, mm per mm along the image's y axis",
+    "eddy_z": "eddy-current displacement along the phase axis, mm per mm along the image's z axis",
+    "num_bad_slices": "slices with signal dropout, which were replaced by their prediction",
 }
 
 
 def volume_confounds(
-    raw: Float[np.ndarray, "x y z volume"],
-    preprocessed: Float[np.ndarray, "x y z volume"],
+    dwi: Float[np.ndarray, "x y z volume"],
     gradients: GradientTable,
     shells: Shells,
     mask: Bool[np.ndarray, "x y z"],
+    *,
+    transforms: VolumeTransforms | None = None,
+    dropout: Bool[np.ndarray, "volume slice"] | None = None,
 ) -> dict[str, Float[np.ndarray, " volume"]]:
     """Measure every volume.
 
     Parameters
     ----------
-    raw, preprocessed
-        Before and after preprocessing, scanner units.
+    dwi
+        Preprocessed, scanner units.
     gradients, shells
-        Of the volumes.
+        Of its volumes, directions as the head saw them.
     mask
         The brain.
+    transforms
+        Head motion and eddy currents that were corrected; none by default.
+    dropout
+        Slices that were replaced.
 
     Returns
     -------
     dict
         A column per measure, as described in `DESCRIPTIONS`; each of shape (volume,).
     """
-    inside = preprocessed[mask]  # (voxel, volume)
-    mean = inside.mean(axis=0, dtype=np.float64)
+    mean = np.array(
+        [dwi[..., volume][mask].mean(dtype=np.float64) for volume in range(len(shells.index))]
+    )
     typical = np.array([np.median(mean[shells.volumes(shell)]) for shell in range(shells.n_shell)])
-    return {
+    columns = {
         "bval": gradients.bvals,
         "shell": shells.bvals[shells.index],
-        "grad_x": gradients.bvecs_ras[:, 0],
-        "grad_y": gradients.bvecs_ras[:, 1],
-        "grad_z": gradients.bvecs_ras[:, 2],
         "mean_signal": mean,
         "shell_ratio": mean / typical[shells.index],
-        "residual_std": (raw[mask] - inside).std(axis=0, dtype=np.float64),
     }
+    columns |= _named("grad", gradients.bvecs_ras)
+    if transforms is not None:
+        columns |= _named("trans", transforms.translation_mm)
+        columns |= _named("rot", transforms.rotation_rad)
+        columns["framewise_displacement"] = framewise_displacement(transforms)
+        columns |= _named("eddy", transforms.eddy)
+    if dropout is not None:
+        columns["num_bad_slices"] = dropout.sum(axis=1).astype(np.float64)
+    return {name: columns[name] for name in DESCRIPTIONS if name in columns}
+
+
+def _named(stem: str, vectors: Float[np.ndarray, "volume 3"]) -> dict[str, np.ndarray]:
+    return {f"{stem}_{axis}": vectors[:, i] for i, axis in enumerate("xyz")}

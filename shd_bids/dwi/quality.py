@@ -1,12 +1,16 @@
 """Numbers that tell a good scan from a bad one, under QSIPrep's names where it has one."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from dipy.core.gradients import gradient_table
 from dipy.stats.qc import neighboring_dwi_correlation
 from jaxtyping import Bool, Float
 
-from shd_bids.dwi.gradients import GradientTable
-from shd_bids.dwi.shells import Shells
+from .displacement import framewise_displacement
+from .gradients import GradientTable
+from .shells import Shells
+from .transforms import VolumeTransforms
 
 #: What each measure is and its unit; names end in an axis or a shell where this ends in a gap.
 _MEANINGS = {
@@ -16,67 +20,143 @@ _MEANINGS = {
     "raw_num_directions": ("Diffusion-weighted volumes", ""),
     "num_volumes_b": ("Volumes at b={} s/mm²", ""),
     "raw_neighbor_corr": ("Correlation of neighbouring volumes, raw", "below 0.4 is poor"),
-    "preproc_neighbor_corr": ("Correlation of neighbouring volumes, denoised", ""),
+    "preproc_neighbor_corr": ("Correlation of neighbouring volumes, preprocessed", ""),
     "mask_volume_ml": ("Volume of the brain mask", "ml"),
     "noise_sigma": ("Noise, standard deviation", "scanner units"),
     "snr_b0": ("Signal over noise at b=0", "median in the mask"),
     "cnr_b": ("Contrast over noise at b={} s/mm²", "median in the mask"),
+    "tensor_residual": ("Misfit of a tensor to b=0 and the lowest shell", "of the b=0 signal"),
+    "mean_fd": ("Framewise displacement, mean", "mm"),
+    "max_fd": ("Framewise displacement, largest", "mm"),
+    "max_translation": ("Translation from the first b=0, largest", "mm"),
+    "max_rotation": ("Rotation from the first b=0, largest", "degrees"),
+    "raw_num_bad_slices": ("Slices with dropout, replaced", ""),
+    "max_displacement_mm": ("Distortion along the phase axis, largest", "mm"),
+    "rms_displacement_mm": ("Distortion along the phase axis, root mean square", "mm"),
+    "difference_before": ("Disagreement of opposite b=0 images, distorted", "of their mean"),
+    "difference_after": ("Disagreement of opposite b=0 images, corrected", "of their mean"),
 }
 
 
-def quality_measures(
-    dwi: Float[np.ndarray, "x y z volume"],
-    gradients: GradientTable,
-    shells: Shells,
-    mask: Bool[np.ndarray, "x y z"],
-    *,
-    voxel_size_mm: tuple[float, float, float],
-    denoised: Float[np.ndarray, "x y z volume"] | None = None,
-    sigma: Float[np.ndarray, "x y z"] | None = None,
-) -> dict[str, float | int]:
-    """Measure a diffusion series; one row of ``desc-image_qc.tsv``.
+@dataclass(frozen=True, eq=False)
+class MeasuredSeries:
+    """A diffusion series with what is needed to measure it."""
 
-    ``raw_neighbor_corr`` is the mean correlation of each diffusion-weighted volume with its
-    nearest neighbour in q-space (Yeh et al., NeuroImage 202, 2019), in the mask; below 0.4 is
-    poor. ``snr_b0`` is the median over the mask of b=0 signal over noise. ``cnr_b<shell>`` is the
-    median over the mask of the standard deviation of the denoised signal over the directions of a
-    shell, over noise.
+    dwi: Float[np.ndarray, "x y z volume"]  # scanner units
+    gradients: GradientTable
+    shells: Shells
+    mask: Bool[np.ndarray, "x y z"]
+    voxel_size_mm: tuple[float, float, float]
+
+
+def acquisition_measures(raw: MeasuredSeries) -> dict[str, float | int]:
+    """Count volumes and voxels of a series as acquired; the first columns of ``image_qc``.
+
+    ``raw_neighbor_corr`` is the mean correlation in the mask of each diffusion-weighted volume
+    with its nearest neighbour in q-space (Yeh et al., NeuroImage 202, 2019); below 0.4 is poor.
+    """
+    measures: dict[str, float | int] = {}
+    for axis, n, edge in zip("xyz", raw.dwi.shape[:3], raw.voxel_size_mm, strict=True):
+        measures[f"raw_dimension_{axis}"] = int(n)
+        measures[f"raw_voxel_size_{axis}"] = float(edge)
+    shells = raw.shells
+    measures["raw_max_b"] = float(shells.bvals[-1])
+    measures["raw_num_directions"] = int((shells.index > 0).sum())
+    for bval, count in zip(shells.bvals, shells.counts, strict=True):
+        measures[f"num_volumes_b{bval:g}"] = int(count)
+    measures["raw_neighbor_corr"] = _neighbour_correlation(raw)
+    return measures
+
+
+def noise_measures(
+    raw: MeasuredSeries, sigma: Float[np.ndarray, "x y z"]
+) -> dict[str, float | int]:
+    """Measure the noise: its level and the signal of b=0 over it, medians over the mask.
 
     Parameters
     ----------
-    dwi
-        As acquired, scanner units.
-    gradients, shells
-        Of its volumes.
-    mask
-        The brain.
-    voxel_size_mm
-        Edge lengths of a voxel.
-    denoised
-        The series after denoising; adds ``preproc_neighbor_corr`` and, with ``sigma``, the CNR.
+    raw
+        As acquired.
     sigma
-        Noise level in scanner units; adds the SNR.
+        Standard deviation of the noise, scanner units; 0 where it is not known.
+
+    Returns
+    -------
+    dict[str, float | int]
+        ``noise_sigma`` and ``snr_b0``; empty if the noise is known nowhere.
+    """
+    known = raw.mask & (sigma > 0)
+    if not known.any():
+        return {}
+    noise = sigma[known]
+    b0 = raw.dwi[known][:, raw.shells.volumes(0)].mean(axis=1)
+    return {"noise_sigma": float(np.median(noise)), "snr_b0": float(np.median(b0 / noise))}
+
+
+def preproc_measures(
+    series: MeasuredSeries, noise_sigma: float | None = None
+) -> dict[str, float | int]:
+    """Measure a preprocessed series.
+
+    ``cnr_b<shell>`` is the median over the mask of the standard deviation of the signal over the
+    directions of a shell, over the noise before it was removed. ``tensor_residual`` is the median
+    of the root mean square misfit of a tensor to b=0 and the lowest shell, over the b=0 signal.
+
+    Parameters
+    ----------
+    series
+        After all corrections.
+    noise_sigma
+        Level of the noise in scanner units; adds the CNR.
 
     Returns
     -------
     dict[str, float | int]
         Measures by name, in the order of the columns.
     """
-    measures: dict[str, float | int] = {}
-    for axis, n, edge in zip("xyz", dwi.shape[:3], voxel_size_mm, strict=True):
-        measures[f"raw_dimension_{axis}"] = int(n)
-        measures[f"raw_voxel_size_{axis}"] = float(edge)
-    measures["raw_max_b"] = float(shells.bvals[-1])
-    measures["raw_num_directions"] = int((shells.index > 0).sum())
-    for bval, count in zip(shells.bvals, shells.counts, strict=True):
-        measures[f"num_volumes_b{bval:g}"] = int(count)
-    measures["raw_neighbor_corr"] = _neighbour_correlation(dwi, gradients, shells, mask)
-    if denoised is not None:
-        correlation = _neighbour_correlation(denoised, gradients, shells, mask)
-        measures["preproc_neighbor_corr"] = correlation
-    measures["mask_volume_ml"] = float(mask.sum() * np.prod(voxel_size_mm) / 1000)
-    if sigma is not None:
-        measures |= _noise_measures(dwi, denoised, sigma, shells, mask)
+    shells = series.shells
+    measures: dict[str, float | int] = {
+        "preproc_neighbor_corr": _neighbour_correlation(series),
+        "mask_volume_ml": float(series.mask.sum() * np.prod(series.voxel_size_mm) / 1000),
+        "tensor_residual": _tensor_residual(series),
+    }
+    if noise_sigma:
+        inside = series.dwi[series.mask]
+        for shell in range(1, shells.n_shell):
+            contrast = inside[:, shells.volumes(shell)].std(axis=1) / noise_sigma
+            measures[f"cnr_b{shells.bvals[shell]:g}"] = float(np.median(contrast))
+    return measures
+
+
+def motion_measures(
+    transforms: VolumeTransforms, dropout: Bool[np.ndarray, "volume slice"] | None = None
+) -> dict[str, float | int]:
+    """Measure how much the head moved and how many slices lost their signal.
+
+    Parameters
+    ----------
+    transforms
+        Of all volumes, relative to the first b=0.
+    dropout
+        Slices that were replaced.
+
+    Returns
+    -------
+    dict[str, float | int]
+        Measures by name.
+    """
+    displacement = framewise_displacement(transforms)[1:]
+    angle = np.arccos(
+        np.clip((np.trace(transforms.rotations(), axis1=1, axis2=2) - 1) / 2, -1.0, 1.0)
+    )
+    measures: dict[str, float | int] = {
+        "mean_fd": float(displacement.mean()),
+        "max_fd": float(displacement.max()),
+        "max_translation": float(np.linalg.norm(transforms.translation_mm, axis=1).max()),
+        "max_rotation": float(np.rad2deg(angle.max())),
+    }
+    if dropout is not None:
+        measures["raw_num_bad_slices"] = int(dropout.sum())
     return measures
 
 
@@ -95,42 +175,27 @@ def describe_measure(name: str) -> tuple[str, str]:
     return meaning.format(name.removeprefix(stem)), unit
 
 
-def _neighbour_correlation(
-    dwi: Float[np.ndarray, "x y z volume"],
-    gradients: GradientTable,
-    shells: Shells,
-    mask: Bool[np.ndarray, "x y z"],
-) -> float:
-    weighted = shells.index > 0
+def _neighbour_correlation(series: MeasuredSeries) -> float:
+    weighted = series.shells.index > 0
     table = gradient_table(
-        np.where(weighted, gradients.bvals, 0.0),
-        bvecs=np.where(weighted[:, None], gradients.bvecs_ras, 0.0),
+        np.where(weighted, series.gradients.bvals, 0.0),
+        bvecs=np.where(weighted[:, None], series.gradients.bvecs_ras, 0.0),
         b0_threshold=0,
     )
-    in_mask = dwi[mask][:, None, None, :]  # DIPY would copy whole volumes
+    in_mask = series.dwi[series.mask][:, None, None, :]  # DIPY would copy whole volumes
     return float(neighboring_dwi_correlation(in_mask, table))
 
 
-def _noise_measures(
-    dwi: Float[np.ndarray, "x y z volume"],
-    denoised: Float[np.ndarray, "x y z volume"] | None,
-    sigma: Float[np.ndarray, "x y z"],
-    shells: Shells,
-    mask: Bool[np.ndarray, "x y z"],
-) -> dict[str, float | int]:
-    known = mask & (sigma > 0)
-    if not known.any():
-        return {}
-    noise = sigma[known]
-    b0 = dwi[known][:, shells.volumes(0)].mean(axis=1)
-    measures: dict[str, float | int] = {
-        "noise_sigma": float(np.median(noise)),
-        "snr_b0": float(np.median(b0 / noise)),
-    }
-    if denoised is None:
-        return measures
-    signal = denoised[known]
-    for shell in range(1, shells.n_shell):
-        contrast = signal[:, shells.volumes(shell)].std(axis=1) / noise
-        measures[f"cnr_b{shells.bvals[shell]:g}"] = float(np.median(contrast))
-    return measures
+def _tensor_residual(series: MeasuredSeries) -> float:
+    used = np.flatnonzero(series.shells.index <= 1)  # b=0 and the lowest shell
+    x, y, z = series.gradients.bvecs_ras[used].T
+    b = series.shells.bvals[series.shells.index[used]] / 1000  # of order 1 beside the constant
+    terms = [x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z]
+    design = np.column_stack([np.ones(len(used)), *(-b * term for term in terms)])
+    signal = series.dwi[series.mask][:, used]  # (voxel, volume)
+    b0 = signal[:, series.shells.index[used] == 0].mean(axis=1)
+    lit = b0 > 0
+    signal = signal[lit] / b0[lit, None]
+    logarithm = np.log(signal.clip(1e-3))
+    fitted = np.exp(logarithm @ (design @ np.linalg.pinv(design)).T.astype(np.float32))
+    return float(np.median(np.sqrt(((signal - fitted) ** 2).mean(axis=1))))

@@ -22,6 +22,7 @@ from shd_bids.dwi.gradients import (
 )
 from shd_bids.dwi.images import load_dwi
 from shd_bids.dwi.mask import check_mask, estimate_brain_mask
+from shd_bids.dwi.merging import match_intensities, merge_runs
 from shd_bids.dwi.patch2self import denoise_patch2self
 
 from .nifti import read_affine, write_array
@@ -32,32 +33,36 @@ class _MergeRunsInputSpec(BaseInterfaceInputSpec):
     dwi_files = InputMultiObject(File(exists=True), mandatory=True, desc="4-D images, in order")
     bval_files = InputMultiObject(File(exists=True), mandatory=True, desc="FSL b-values")
     bvec_files = InputMultiObject(File(exists=True), mandatory=True, desc="FSL directions")
+    b0_threshold = traits.Float(mandatory=True, desc="largest b-value that counts as b=0, s/mm²")
 
 
 class _MergeRunsOutputSpec(TraitedSpec):
     dwi_file = File(desc="all volumes, 32-bit")
     gradients_file = File(desc="MRtrix3 table, scanner RAS+ axes")
+    found = traits.Dict(desc="factor of each run's intensity, in words")
 
 
 class MergeRuns(SimpleInterface):
-    """Join the runs and their gradient tables, which were checked when the graph was planned."""
+    """Join the runs, at one scale, and their gradient tables, which were checked already."""
 
     input_spec = _MergeRunsInputSpec
     output_spec = _MergeRunsOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        spec, data, tables, affine = self.inputs, [], [], None
+        spec, data, tables, out = self.inputs, [], [], Path(runtime.cwd)
         for dwi, bval, bvec in zip(spec.dwi_files, spec.bval_files, spec.bvec_files, strict=True):
             image = load_dwi(Path(dwi))
-            affine = image.affine if affine is None else affine
-            table = read_fsl_gradients(Path(bval), Path(bvec), image.affine)
             data.append(np.asarray(image.dataobj))
-            tables.append(table)
-        merged = data[0] if len(data) == 1 else np.concatenate(data, axis=3)
-        out = Path(runtime.cwd)
+            tables.append(read_fsl_gradients(Path(bval), Path(bvec), image.affine))
+        names = [Path(file).name for file in spec.dwi_files]
+        is_b0 = [table.bvals <= spec.b0_threshold for table in tables]
+        factors = match_intensities(data, is_b0, names=names)
+        merged = merge_runs(data, factors)
         self._results["dwi_file"] = write_array(merged, spec.dwi_files[0], out / "dwi.nii")
         write_mrtrix_gradients(concatenate_gradients(tables), out / "dwi.b")
         self._results["gradients_file"] = str(out / "dwi.b")
+        found = [f"{name} x {factor:.3g}" for name, factor in zip(names, factors, strict=True)]
+        self._results["found"] = {"Intensity": found} if len(names) > 1 else {}
         return runtime
 
 

@@ -15,17 +15,52 @@ from nipype.interfaces.base import (
 
 from shd_bids.dwi.confounds import volume_confounds
 from shd_bids.dwi.gradients import read_mrtrix_gradients, write_fsl_gradients
-from shd_bids.dwi.quality import quality_measures
+from shd_bids.dwi.quality import (
+    MeasuredSeries,
+    acquisition_measures,
+    motion_measures,
+    noise_measures,
+    preproc_measures,
+)
+from shd_bids.dwi.transforms import read_transforms
 
+from .motion import read_outliers
 from .nifti import read_affine, read_array, read_mask, write_array
 from .series import SeriesInputSpec, load_series
 from .tables import write_table
 
 
-class _MeasureQualityInputSpec(SeriesInputSpec):
-    raw_file = File(exists=True, mandatory=True, desc="series before preprocessing")
-    sigma_file = File(exists=True, desc="standard deviation of the noise")
+class _MeasureRawInputSpec(SeriesInputSpec):
     mask_file = File(exists=True, mandatory=True, desc="brain mask")
+    sigma_file = File(exists=True, desc="standard deviation of the noise")
+
+
+class _MeasureRawOutputSpec(TraitedSpec):
+    measures = traits.Dict(desc="measures by name")
+
+
+class MeasureRaw(SimpleInterface):
+    """Measure the series as acquired."""
+
+    input_spec = _MeasureRawInputSpec
+    output_spec = _MeasureRawOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        series = _load(self.inputs)
+        measures = acquisition_measures(series)
+        if isdefined(self.inputs.sigma_file):
+            measures |= noise_measures(series, read_array(self.inputs.sigma_file))
+        self._results["measures"] = measures
+        return runtime
+
+
+class _MeasureQualityInputSpec(SeriesInputSpec):
+    mask_file = File(exists=True, mandatory=True, desc="brain mask")
+    raw_measures = traits.Dict(desc="of the series as acquired, by name")
+    field_measures = traits.Dict(desc="of the distortion, by name")
+    transforms_file = File(exists=True, desc="head motion and eddy currents")
+    outliers_file = File(exists=True, desc="slices that were replaced")
+    given_confounds_file = File(exists=True, desc="confounds that came with the series")
 
 
 class _MeasureQualityOutputSpec(TraitedSpec):
@@ -34,34 +69,42 @@ class _MeasureQualityOutputSpec(TraitedSpec):
 
 
 class MeasureQuality(SimpleInterface):
-    """Measure the series as a whole and volume by volume."""
+    """Measure the preprocessed series as a whole and volume by volume."""
 
     input_spec = _MeasureQualityInputSpec
     output_spec = _MeasureQualityOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
         spec, out = self.inputs, Path(runtime.cwd)
-        dwi, gradients, shells = load_series(spec)
-        raw = read_array(spec.raw_file)
-        mask = read_mask(spec.mask_file)
-        x_mm, y_mm, z_mm = (float(mm) for mm in voxel_sizes(read_affine(spec.dwi_file)))
-        denoised = isdefined(spec.sigma_file)
-        measures = quality_measures(
-            raw,
-            gradients,
-            shells,
-            mask,
-            voxel_size_mm=(x_mm, y_mm, z_mm),
-            denoised=dwi if denoised else None,
-            sigma=read_array(spec.sigma_file) if denoised else None,
-        )
+        series = _load(spec)
+        measures = dict(spec.raw_measures or {})
+        measures |= preproc_measures(series, measures.get("noise_sigma"))
+        measures |= spec.field_measures or {}
+        transforms, dropout = None, None
+        if isdefined(spec.transforms_file):
+            transforms = read_transforms(Path(spec.transforms_file))
+            _, dropout = read_outliers(Path(spec.outliers_file))
+            measures |= motion_measures(transforms, dropout)
         self._results["qc_file"] = write_table(
             {name: [value] for name, value in measures.items()}, out / "qc.tsv"
         )
-        self._results["confounds_file"] = write_table(
-            volume_confounds(raw, dwi, gradients, shells, mask), out / "confounds.tsv"
-        )
+        self._results["confounds_file"] = spec.given_confounds_file
+        if not isdefined(spec.given_confounds_file):
+            columns = volume_confounds(
+                series.dwi,
+                series.gradients,
+                series.shells,
+                series.mask,
+                transforms=transforms,
+                dropout=dropout,
+            )
+            self._results["confounds_file"] = write_table(columns, out / "confounds.tsv")
         return runtime
+
+
+def _load(inputs: Any) -> MeasuredSeries:
+    x_mm, y_mm, z_mm = (float(mm) for mm in voxel_sizes(read_affine(inputs.dwi_file)))
+    return MeasuredSeries(*load_series(inputs), read_mask(inputs.mask_file), (x_mm, y_mm, z_mm))
 
 
 class _ExportDwiInputSpec(BaseInterfaceInputSpec):

@@ -13,7 +13,7 @@ from shd_bids.interfaces.deconvolution import FitFodf
 from shd_bids.interfaces.fodf_figures import PlotResponse
 from shd_bids.interfaces.nifti import read_array, read_mask, write_array
 from shd_bids.interfaces.preproc import DenoiseDwi, EstimateMask, MergeRuns
-from shd_bids.interfaces.quality import ExportDwi, MeasureQuality
+from shd_bids.interfaces.quality import ExportDwi, MeasureQuality, MeasureRaw
 from shd_bids.interfaces.response import EstimateResponse, LoadResponse
 from shd_bids.interfaces.tables import write_table
 from shd_bids.interfaces.tractography import ComputeMaps, FindPeaks, TrackStreamlines
@@ -34,6 +34,7 @@ def merged(tiny_phantom_dir, tmp_path_factory):
         dwi_files=[f"{stem}.nii.gz"] * 2,
         bval_files=[f"{stem}.bval"] * 2,
         bvec_files=[f"{stem}.bvec"] * 2,
+        b0_threshold=100.0,
     )
     return _outputs(node, tmp_path_factory.mktemp("merge"))
 
@@ -106,11 +107,19 @@ def test_without_masking_every_voxel_with_signal_is_taken(series, tmp_path):
 
 
 def test_quality_is_one_row_and_confounds_one_row_per_volume(series, masked, tmp_path):
-    node = MeasureQuality(raw_file=series["dwi_file"], mask_file=masked.mask_file, **series)
+    raw = _outputs(MeasureRaw(mask_file=masked.mask_file, **series), tmp_path / "raw")
+    node = MeasureQuality(mask_file=masked.mask_file, raw_measures=raw.measures, **series)
     out = _outputs(node, tmp_path / "quality")
     header, row = Path(out.qc_file).read_text().splitlines()
     assert len(header.split("\t")) == len(row.split("\t"))
     assert len(Path(out.confounds_file).read_text().splitlines()) == 1 + 2 * 19
+
+
+def test_confounds_that_came_with_a_series_are_taken_over(series, masked, tmp_path):
+    given = tmp_path / "given.tsv"
+    given.write_text("framewise_displacement\nn/a\n0.2\n")
+    node = MeasureQuality(mask_file=masked.mask_file, given_confounds_file=str(given), **series)
+    assert _outputs(node, tmp_path / "quality").confounds_file == str(given)
 
 
 def test_exported_gradients_are_those_of_the_input(merged, tiny_phantom_dir, tmp_path):
