@@ -46,7 +46,7 @@ def write_dataset_files(output_dir: Path, description: Mapping[str, Any]) -> Non
 def dataset_description(
     *,
     version: str,
-    input_dir: Path,
+    links: Mapping[str, Path],
     input_description: Mapping[str, Any],
     container: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
@@ -56,10 +56,11 @@ def dataset_description(
     ----------
     version
         Version of shd-bids.
-    input_dir
-        Root of the input dataset; becomes the link named ``raw``.
+    links
+        Roots of the datasets that it was made from by the names that BIDS URIs use; the first is
+        the input.
     input_description
-        Its own ``dataset_description.json``.
+        The input's own ``dataset_description.json``.
     container
         ``Type``, and ``Tag`` or ``URI``, of the container that the program runs in; None outside.
 
@@ -71,7 +72,8 @@ def dataset_description(
     generated_by: dict[str, Any] = {"Name": "shd-bids", "Version": version, "CodeURL": CODE_URL}
     if container:
         generated_by["Container"] = dict(container)
-    source: dict[str, str] = {"URL": input_dir.resolve().as_uri()}
+    urls = {name: folder.resolve().as_uri() for name, folder in links.items()}
+    source, *others = ({"URL": url} for url in urls.values())
     doi = input_description.get("DatasetDOI")
     if isinstance(doi, str) and doi:
         source = {"URL": doi if "://" in doi else f"https://doi.org/{doi.removeprefix('doi:')}"}
@@ -80,8 +82,8 @@ def dataset_description(
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [generated_by],
-        "SourceDatasets": [source],
-        "DatasetLinks": {"raw": input_dir.resolve().as_uri()},
+        "SourceDatasets": [source, *others],
+        "DatasetLinks": urls,
         "HowToAcknowledge": "Cite the works listed in logs/CITATION.md.",
     }
     if "License" in input_description:

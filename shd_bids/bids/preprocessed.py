@@ -60,6 +60,21 @@ class PreprocessedSeries:
         """Start of every output's name, as in ``sub-01_ses-test_acq-x``."""
         return entity_stem(self.entities)
 
+    @property
+    def source_files(self) -> tuple[Path, ...]:
+        """The image that the series is."""
+        return (self.dwi_file,)
+
+    @property
+    def space_label(self) -> str:
+        """What the ``space`` entity of every output says."""
+        return self.space or "orig"
+
+    @property
+    def shared_metadata(self) -> dict[str, Any]:
+        """Fields of its sidecar, without those that say what it was made from."""
+        return {key: value for key, value in self.metadata.items() if key != "Sources"}
+
 
 def find_preprocessed(
     dataset_dir: Path,

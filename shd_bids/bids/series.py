@@ -46,6 +46,26 @@ class DwiSeries:
         """Start of every output's name, as in ``sub-01_ses-test_acq-x``."""
         return entity_stem(self.entities)
 
+    @property
+    def source_files(self) -> tuple[Path, ...]:
+        """Images that the series is made of."""
+        return tuple(run.dwi_file for run in self.runs)
+
+    @property
+    def space_label(self) -> str:
+        """What the ``space`` entity of every output says."""
+        return "orig"
+
+    @property
+    def shared_metadata(self) -> dict[str, Any]:
+        """Metadata that all runs have in common."""
+        first, *others = [run.metadata for run in self.runs]
+        return {
+            key: value
+            for key, value in sorted(first.items())
+            if all(key in other and other[key] == value for other in others)
+        }
+
 
 def collect_series(
     layout: BIDSLayout,

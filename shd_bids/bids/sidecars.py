@@ -103,23 +103,26 @@ def generic_sidecar(
     return fields
 
 
-def bids_uri(file: Path, *, input_dir: Path, output_dir: Path) -> str:
+def bids_uri(file: Path, *, links: Mapping[str, Path], output_dir: Path) -> str:
     """Name a file by a BIDS URI: ``bids:raw:...`` in the input, ``bids::...`` in the output.
 
     Parameters
     ----------
     file
-        In the input or in the output dataset.
-    input_dir, output_dir
-        Roots of the two.
+        In the output or in one of the linked datasets.
+    links
+        Roots of datasets by the names that ``DatasetLinks`` gives them.
+    output_dir
+        Root of the output dataset.
 
     Returns
     -------
     str
-        The URI, or a ``file:`` URI for what lies elsewhere.
+        A URI; an absolute one where the file lies in none of these.
     """
     absolute = file.absolute()
-    for prefix, root in (("bids::", output_dir), ("bids:raw:", input_dir)):
+    roots = {"bids::": output_dir, **{f"bids:{name}:": folder for name, folder in links.items()}}
+    for prefix, root in roots.items():
         with suppress(ValueError):
             return prefix + absolute.relative_to(root.absolute()).as_posix()
     return absolute.as_uri()

@@ -21,6 +21,7 @@ from shd_bids.config import (
 from shd_bids.config.option import Setting
 from shd_bids.errors import ConfigError
 
+from .pairs import read_pairs
 from .responses import find_response_files
 
 
@@ -80,6 +81,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> RunConfig:
         given[f"execution.{place}"] = given.pop(place)
     if "response.files" in given:
         given["response.files"] = find_response_files(given["response.files"])
+    if "execution.derivatives" in given:
+        given["execution.derivatives"] = read_pairs(
+            given["execution.derivatives"],
+            flag="--derivatives",
+            expected="NAME=PATH, such as qsiprep=/data/derivatives/qsiprep",
+        )
     for key, value in given.items():
         section, _, name = key.partition(".")
         table.setdefault(section, {})[name] = value

@@ -6,6 +6,8 @@ from pathlib import Path
 from shd_bids.config import TISSUES
 from shd_bids.errors import ConfigError
 
+from .pairs import read_pairs
+
 _PATTERNS = (
     "*param-response*label-{upper}_*.txt",
     "*response*{upper}*.txt",
@@ -40,15 +42,9 @@ def find_response_files(values: Sequence[str]) -> dict[str, Path]:
     """
     if len(values) == 1 and "=" not in values[0]:
         return _search_folder(Path(values[0]))
-    files = {}
-    for value in values:
-        tissue, separator, file = value.partition("=")
-        if not separator or not file:
-            raise ConfigError(
-                f"--response {value}: expected TISSUE=FILE, such as WM=wm.txt, or one folder."
-            )
-        files[tissue.upper()] = Path(file)
-    return files
+    expected = "TISSUE=FILE, such as WM=wm.txt, or one folder"
+    files = read_pairs(values, flag="--response", expected=expected)
+    return {tissue.upper(): file for tissue, file in files.items()}
 
 
 def _search_folder(folder: Path) -> dict[str, Path]:

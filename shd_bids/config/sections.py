@@ -42,6 +42,22 @@ class ExecutionConfig:
         Path | None,
         Option('JSON file of pybids filters by kind of image: {"dwi": {...}}', metavar="FILE"),
     ] = None
+    input_type: Annotated[
+        str,
+        Option(
+            "what the input is: raw, or already preprocessed by QSIPrep or another pipeline that "
+            "names its series desc-preproc_dwi; 'auto' asks dataset_description.json",
+            choices=("auto", "raw", "qsiprep"),
+        ),
+    ] = "auto"
+    derivatives: Annotated[
+        dict[str, Path],
+        Option(
+            "take preprocessed series from this dataset instead, such as qsiprep=DIR",
+            flags=("-d", "--derivatives"),
+            metavar="NAME=PATH",
+        ),
+    ] = field(default_factory=dict)
     bids_database_dir: Annotated[
         Path | None, Option("folder of a pybids database: read, or made if absent", metavar="DIR")
     ] = None
@@ -69,15 +85,51 @@ class ExecutionConfig:
             )
         check_options(self)
         _check_places(self.bids_dir, self.output_dir, self.work_dir)
+        _check_derivatives(self.derivatives, self.input_type)
 
 
 @dataclass(frozen=True)
 class PreprocConfig:
     """Preprocessing of the diffusion images."""
 
-    denoise_method: Annotated[str, Option("how noise is removed", choices=("mppca", "none"))] = (
-        "mppca"
-    )
+    denoise_method: Annotated[
+        str, Option("how noise is removed", choices=("mppca", "patch2self", "none"))
+    ] = "mppca"
+    unringing_method: Annotated[
+        str,
+        Option(
+            "how Gibbs ringing is removed; 'auto' leaves partial-Fourier data as they are",
+            choices=("auto", "subvoxel-shifts", "none"),
+        ),
+    ] = "auto"
+    sdc: Annotated[
+        str,
+        Option(
+            "how susceptibility distortion is corrected; 'auto' takes images of opposite phase "
+            "encoding if there are any; 'topup' needs FSL",
+            choices=("auto", "reverse-phase", "topup", "none"),
+        ),
+    ] = "auto"
+    hmc: Annotated[
+        str,
+        Option(
+            "how head motion and eddy currents are corrected: each volume is registered to what "
+            "all others predict",
+            choices=("leave-one-out", "none"),
+        ),
+    ] = "leave-one-out"
+    bias_correction: Annotated[
+        str, Option("how the bias field is removed", choices=("n4", "none"))
+    ] = "n4"
+    output_resolution: Annotated[
+        float | None,
+        Option(
+            "isotropic voxel size of the preprocessed series, mm (default: as acquired)",
+            minimum=0.5,
+            maximum=10,
+            metavar="MM",
+        ),
+    ] = None
     mask_method: Annotated[
         str,
         Option("how the brain is found; 'none' takes all signal", choices=("median-otsu", "none")),
@@ -261,6 +313,25 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(entry) for name, entry in value.items()}
     return value
+
+
+def _check_derivatives(derivatives: dict[str, Path], input_type: str) -> None:
+    if derivatives and input_type == "raw":
+        raise ConfigError(
+            "--derivatives names a preprocessed dataset, but --input-type is raw. Give one of them."
+        )
+    if len(derivatives) > 1:
+        raise ConfigError(
+            f"--derivatives names {len(derivatives)} datasets ({', '.join(derivatives)}); the "
+            "series are taken from one. Give that one."
+        )
+    for name, folder in derivatives.items():
+        if not name.isalnum() or name == "raw":
+            raise ConfigError(
+                f"--derivatives {name}={folder}: expected a name of letters and digits, not raw."
+            )
+        if not folder.is_dir():
+            raise ConfigError(f"--derivatives {name}={folder}: there is no such folder.")
 
 
 def _check_places(bids_dir: Path, output_dir: Path, work_dir: Path) -> None:

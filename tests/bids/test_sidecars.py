@@ -28,7 +28,7 @@ TEXTS = {".bval": ROW, ".bvec": 3 * ROW, ".tsv": "a\tb\n1\t2\n"}
 
 
 def describe(**options):
-    options = {"input_dir": Path("/data"), "input_description": {}} | options
+    options = {"links": {"raw": Path("/data")}, "input_description": {}} | options
     return dataset_description(version="0.1.0", **options)
 
 
@@ -56,10 +56,12 @@ def test_an_isotropic_tissue_is_a_scalar():
 
 
 def test_sources_are_bids_uris(tmp_path):
-    roots = {"input_dir": tmp_path / "in", "output_dir": tmp_path / "out"}
+    links = {"raw": tmp_path / "in", "qsiprep": tmp_path / "derived"}
+    roots = {"links": links, "output_dir": tmp_path / "out"}
     inside = tmp_path / "in" / "sub-01" / "dwi" / "x.nii.gz"
     assert bids_uri(inside, **roots) == "bids:raw:sub-01/dwi/x.nii.gz"
     assert bids_uri(tmp_path / "out" / "x.nii.gz", **roots) == "bids::x.nii.gz"
+    assert bids_uri(tmp_path / "derived" / "x.b", **roots) == "bids:qsiprep:x.b"
     assert bids_uri(Path("/elsewhere/x"), **roots) == "file:///elsewhere/x"
 
 

@@ -1,0 +1,94 @@
+"""Where the series of a run come from: raw images, or what another pipeline has preprocessed."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bids.layout import BIDSLayout
+
+from shd_bids.bids.dataset import open_layout
+from shd_bids.bids.generators import is_preprocessed
+from shd_bids.bids.preprocessed import PreprocessedSeries, find_preprocessed
+from shd_bids.bids.series import DwiSeries, collect_series
+from shd_bids.config import RunConfig
+
+LOGGER = logging.getLogger(__name__)
+
+Series = DwiSeries | PreprocessedSeries
+
+
+@dataclass(frozen=True)
+class Source:
+    """The dataset that holds the series, indexed if it is raw."""
+
+    dataset_dir: Path
+    layout: BIDSLayout | None  # None for preprocessed series, which are found by name
+
+    def series_of(
+        self, label: str, config: RunConfig, filters: Mapping[str, Mapping[str, Any]]
+    ) -> Sequence[Series]:
+        """Find the series of a participant.
+
+        Raises
+        ------
+        ShdBidsError
+            When there is none, or one of them lacks its gradients.
+        """
+        sessions = config.execution.session_labels
+        if self.layout is None:
+            return find_preprocessed(
+                self.dataset_dir, label, session_labels=sessions, filters=filters
+            )
+        return collect_series(
+            self.layout,
+            label,
+            session_labels=sessions,
+            filters=filters,
+            merge_opposite=config.preproc.sdc != "none",
+        )
+
+
+def open_source(config: RunConfig, labels: Sequence[str]) -> Source:
+    """Settle what the input is, and index raw images.
+
+    Parameters
+    ----------
+    config
+        Settings of the run.
+    labels
+        Participants asked for, without ``sub-``.
+
+    Returns
+    -------
+    Source
+        By `--derivatives`, else by `--input-type`, else by the dataset's own description.
+
+    Raises
+    ------
+    BidsDataError
+        When a dataset has no description, or lacks a participant or session.
+    """
+    execution = config.execution
+    for name, folder in execution.derivatives.items():
+        LOGGER.info("Preprocessed series are taken from %s (%s).", folder, name)
+        return Source(folder, None)
+    preprocessed = execution.input_type == "qsiprep"
+    if execution.input_type == "auto":
+        preprocessed = is_preprocessed(execution.bids_dir)
+    if preprocessed:
+        LOGGER.info("%s holds preprocessed series: nothing is resampled.", execution.bids_dir)
+        return Source(execution.bids_dir, None)
+    layout = open_layout(
+        execution.bids_dir,
+        participant_labels=labels,
+        session_labels=execution.session_labels,
+        database_dir=execution.bids_database_dir,
+    )
+    return Source(execution.bids_dir, layout)
+
+
+def dataset_links(config: RunConfig) -> dict[str, Path]:
+    """Name the datasets that outputs are made from, for BIDS URIs."""
+    return {"raw": config.execution.bids_dir, **config.execution.derivatives}
