@@ -14,13 +14,18 @@ from nipype.interfaces.base import (
 
 from shd_bids.bids.files import write_text
 from shd_bids.dwi.quality import describe_measure
+from shd_bids.dwi.transforms import read_transforms
 from shd_bids.reports.figures.denoising import plot_denoising
 from shd_bids.reports.figures.gradients import plot_gradients
-from shd_bids.reports.figures.images import plot_mask
+from shd_bids.reports.figures.images import plot_maps, plot_mask
+from shd_bids.reports.figures.motion import plot_motion
 from shd_bids.reports.fragments import data_table, fact_table, shells_table
 
+from .motion import read_outliers
 from .nifti import read_affine, read_array, read_mask
 from .series import SeriesInputSpec, load_gradients, load_series
+
+_BIAS_RANGE = (0.5, 1.5)
 
 
 class FiguresOutputSpec(TraitedSpec):
@@ -103,8 +108,59 @@ class PlotDenoising(SimpleInterface):
         return runtime
 
 
+class _PlotMotionInputSpec(BaseInterfaceInputSpec):
+    gradients_file = File(exists=True, mandatory=True, desc="MRtrix3 table")
+    b0_threshold = traits.Float(mandatory=True, desc="largest b-value that counts as b=0")
+    shell_tolerance = traits.Float(mandatory=True, desc="b-values this close are one shell")
+    transforms_file = File(exists=True, mandatory=True, desc="head motion and eddy currents")
+    outliers_file = File(exists=True, mandatory=True, desc="slices against their prediction")
+
+
+class PlotMotion(SimpleInterface):
+    """Picture how the head moved and which slices dropped."""
+
+    input_spec = _PlotMotionInputSpec
+    output_spec = FiguresOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        spec, out_file = self.inputs, Path(runtime.cwd) / "motion.svg"
+        _, shells = load_gradients(spec)
+        scores, dropout = read_outliers(Path(spec.outliers_file))
+        transforms = read_transforms(Path(spec.transforms_file))
+        plot_motion(transforms, shells, out_file, slice_scores=scores, dropout=dropout)
+        self._results["out_files"] = {"motion": str(out_file)}
+        return runtime
+
+
+class _PlotBiasInputSpec(BaseInterfaceInputSpec):
+    bias_file = File(exists=True, mandatory=True, desc="field, 1 in the mean")
+    mask_file = File(exists=True, mandatory=True, desc="brain mask")
+
+
+class PlotBias(SimpleInterface):
+    """Picture the bias field that was divided out."""
+
+    input_spec = _PlotBiasInputSpec
+    output_spec = FiguresOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        bias_file, out_file = self.inputs.bias_file, Path(runtime.cwd) / "bias.png"
+        plot_maps(
+            {"": read_array(bias_file)},
+            read_mask(self.inputs.mask_file),
+            read_affine(bias_file),
+            out_file,
+            label="bias field that the signal was divided by",
+            cmap="viridis",
+            value_range=_BIAS_RANGE,
+        )
+        self._results["out_files"] = {"bias": str(out_file)}
+        return runtime
+
+
 class _TabulateInputSpec(BaseInterfaceInputSpec):
-    facts = traits.Dict(mandatory=True, desc="what was done, by name")
+    facts = traits.Dict(mandatory=True, desc="what was asked for, by name")
+    found = traits.List(traits.Dict, desc="what the steps found and did, by name, in their order")
     qc_file = File(exists=True, desc="one row of measures")
 
 
@@ -116,7 +172,10 @@ class TabulatePreproc(SimpleInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         out = Path(runtime.cwd)
-        write_text(out / "preprocessing.html", fact_table(dict(self.inputs.facts)))
+        facts = dict(self.inputs.facts)
+        for found in self.inputs.found or ():
+            facts |= found
+        write_text(out / "preprocessing.html", fact_table(facts))
         files = {"preprocessing": str(out / "preprocessing.html")}
         if isdefined(self.inputs.qc_file):
             lines = Path(self.inputs.qc_file).read_text(encoding="utf-8").splitlines()

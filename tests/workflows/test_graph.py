@@ -139,13 +139,13 @@ def test_memory_grows_with_the_image(series, config):
 
 def test_all_outputs_have_their_place_before_anything_runs(series, config):
     execution = config.execution
-    target = Target(series[0], execution.bids_dir, execution.output_dir)
+    target = Target(series[0], {"raw": execution.bids_dir}, execution.output_dir)
     folder = "sub-01/ses-a/dwi/sub-01_ses-a_space-orig"
     assert target.dwi_path == f"{folder}_desc-preproc_dwi.nii.gz"
     assert target.model_path("shd-tv", "fod", label="WM") == (
         f"{folder}_model-shdtv_param-fod_label-WM_dwimap.nii.gz"
     )
-    assert target.raw_uris == ["bids:raw:sub-01/ses-a/dwi/sub-01_ses-a_dwi.nii.gz"]
+    assert target.source_uris == ["bids:raw:sub-01/ses-a/dwi/sub-01_ses-a_dwi.nii.gz"]
 
 
 def test_no_two_nodes_write_the_same_file(build):

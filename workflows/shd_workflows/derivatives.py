@@ -15,14 +15,16 @@ from niworkflows.engine.workflows import LiterateWorkflow
 
 from shd_bids import __version__
 from shd_bids.bids.names import derivative_path
-from shd_bids.bids.series import DwiSeries
+from shd_bids.bids.preprocessed import PreprocessedSeries
 from shd_bids.bids.sidecars import bids_uri, generic_sidecar
 from shd_bids.config import TISSUES, DeconvConfig, PreprocConfig, TrackingConfig
 from shd_bids.dwi.confounds import DESCRIPTIONS
 from shd_bids.interfaces.derivatives import SaveDerivatives
 from shd_bids.interfaces.sidecars import DescribeModel, DescribeResponse, DescribeTractogram
 
-SPACE = "orig"
+from .plan import SeriesPlan
+from .sources import Series
+
 MAPS = ("peaks", "rmse", "afd", "nufo", "gfa", "dec")
 
 
@@ -30,8 +32,8 @@ MAPS = ("peaks", "rmse", "afd", "nufo", "gfa", "dec")
 class Target:
     """Where the outputs of one series go and what they are called."""
 
-    series: DwiSeries
-    bids_dir: Path
+    series: Series
+    links: Mapping[str, Path]  # datasets that the series come from, by name
     output_dir: Path
 
     def path(self, suffix: str, extension: str, **extra: str) -> str:
@@ -43,40 +45,44 @@ class Target:
     @property
     def dwi_path(self) -> str:
         """Path of the preprocessed series."""
-        return self.path("dwi", ".nii.gz", space=SPACE, desc="preproc")
+        return self.path("dwi", ".nii.gz", space=self.series.space_label, desc="preproc")
 
     @property
     def mask_path(self) -> str:
         """Path of the brain mask."""
-        return self.path("mask", ".nii.gz", space=SPACE, desc="brain")
+        return self.path("mask", ".nii.gz", space=self.series.space_label, desc="brain")
 
     def response_path(self, tissue: str) -> str:
         """Path of a response."""
-        return self.path("dwimap", ".txt", space=SPACE, param="response", label=tissue)
+        return self.path(
+            "dwimap", ".txt", space=self.series.space_label, param="response", label=tissue
+        )
 
     def model_path(self, model: str, param: str, extension: str = ".nii.gz", **extra: str) -> str:
         """Path of an image of one model."""
         return self.path(
-            "dwimap", extension, space=SPACE, model=model_label(model), param=param, **extra
+            "dwimap",
+            extension,
+            space=self.series.space_label,
+            model=model_label(model),
+            param=param,
+            **extra,
         )
 
     @property
-    def raw_uris(self) -> list[str]:
+    def source_uris(self) -> list[str]:
         """BIDS URIs of the input images."""
         return [
-            bids_uri(run.dwi_file, input_dir=self.bids_dir, output_dir=self.output_dir)
-            for run in self.series.runs
+            bids_uri(file, links=self.links, output_dir=self.output_dir)
+            for file in self.series.source_files
         ]
 
     @property
-    def shared_metadata(self) -> dict[str, Any]:
-        """Metadata that all runs of the input have in common."""
-        first, *others = [run.metadata for run in self.series.runs]
-        return {
-            key: value
-            for key, value in sorted(first.items())
-            if all(key in other and other[key] == value for other in others)
-        }
+    def dwi_uris(self) -> list[str]:
+        """BIDS URIs of what models are fitted to: our own series, or the input as it is."""
+        if isinstance(self.series, PreprocessedSeries):
+            return self.source_uris
+        return own_uris(self.dwi_path)
 
     def sink(self, name: str, paths: Mapping[str, str], sidecars: Any = None) -> Node:
         """Make the node that saves some files; it copies, so that a process of its own is waste."""
@@ -102,64 +108,65 @@ def own_uris(*paths: str) -> list[str]:
 
 
 def init_preproc_derivatives_wf(
-    *, target: Target, preproc: PreprocConfig, name: str = "preproc_derivatives_wf"
+    *,
+    target: Target,
+    plan: SeriesPlan,
+    preproc: PreprocConfig,
+    name: str = "preproc_derivatives_wf",
 ) -> LiterateWorkflow:
-    """Save the preprocessed series.
+    """Save the preprocessed series; one that was preprocessed before is not written again.
 
     Inputs
     ------
     export_files
         Series and FSL gradients by kind.
-    mask_file, qc_file, confounds_file
+    mask_file, b0_file, qc_file, confounds_file
         What preprocessing found.
+    fieldmap_file, displacement_file
+        Field in Hz and its displacement in mm; only with distortion correction.
     """
     workflow = LiterateWorkflow(name=name)
-    fields = {
-        "mask_file": "mask",
-        "qc_file": "qc",
-        "confounds_file": "confounds",
+    geometry = plan.geometry
+    fields = {"mask_file": "mask", "qc_file": "qc", "confounds_file": "confounds"}
+    ours = [] if geometry is None else ["export_files", "b0_file"]
+    field_maps = ["fieldmap_file", "displacement_file"]
+    if geometry is None or geometry.sdc == "none":
+        field_maps = []
+    inputnode = Node(IdentityInterface([*ours, *fields, *field_maps]), name="inputnode")
+    settings: dict[str, Any] = {
+        "MaskMethod": preproc.mask_method,
+        "B0Threshold": preproc.b0_threshold,
+        "ShellTolerance": preproc.shell_tolerance,
     }
-    inputnode = Node(IdentityInterface(["export_files", *fields]), name="inputnode")
-    said: dict[str, Any] = {
-        "version": __version__,
-        "settings": {
+    if geometry is not None:
+        settings |= {
             "DenoiseMethod": preproc.denoise_method,
-            "MaskMethod": preproc.mask_method,
-            "B0Threshold": preproc.b0_threshold,
-            "ShellTolerance": preproc.shell_tolerance,
-        },
-    }
-    stem, _ = target.dwi_path.split(".", 1)
-    ds_dwi = target.sink(
-        "ds_dwi",
-        {"dwi": target.dwi_path, "bval": f"{stem}.bval", "bvec": f"{stem}.bvec"},
-        {
-            "dwi": target.shared_metadata
-            | {"SkullStripped": False}
-            | generic_sidecar(
-                description="Preprocessed diffusion series, on the grid of the input.",
-                sources=target.raw_uris,
-                units="scanner units",
-                **said,
-            )
-        },
-    )
+            "UnringingMethod": "none" if plan.slice_axis is None else "subvoxel-shifts",
+            "DistortionCorrection": geometry.sdc,
+            "MotionCorrection": geometry.hmc,
+            "BiasCorrection": preproc.bias_correction,
+        }
+    said: dict[str, Any] = {"version": __version__, "settings": settings}
+    if ours:
+        _save_series(workflow, inputnode, target, said)
+    if field_maps:
+        _save_field(workflow, inputnode, target, plan, said)
     ds_mask = target.sink(
         "ds_mask",
         {"mask": target.mask_path},
         {
             "mask": {"Type": "Brain"}
-            | generic_sidecar(description="Brain mask.", sources=own_uris(target.dwi_path), **said)
+            | generic_sidecar(description="Brain mask.", sources=target.dwi_uris, **said)
         },
     )
-    tables = own_uris(target.dwi_path, target.mask_path)
+    tables = [*target.dwi_uris, *own_uris(target.mask_path)]
     ds_qc = target.sink(
         "ds_qc",
         {"qc": target.path("qc", ".tsv", desc="image")},
         {
             "qc": generic_sidecar(
                 description="Measures of the series; names as in QSIPrep where it has one.",
-                sources=target.raw_uris + tables,
+                sources=target.source_uris + tables,
                 **said,
             )
         },
@@ -169,16 +176,80 @@ def init_preproc_derivatives_wf(
         {"confounds": target.path("timeseries", ".tsv", desc="confounds")},
         {
             "confounds": {key: {"Description": text} for key, text in DESCRIPTIONS.items()}
-            | {"Sources": target.raw_uris + tables}
+            | {"Sources": target.source_uris + tables}
         },
     )
     workflow.connect([
-        (inputnode, ds_dwi, [("export_files", "in_files")]),
         (inputnode, ds_mask, [(("mask_file", _under, "mask"), "in_files")]),
         (inputnode, ds_qc, [(("qc_file", _under, "qc"), "in_files")]),
         (inputnode, ds_confounds, [(("confounds_file", _under, "confounds"), "in_files")]),
     ])  # fmt: skip
     return workflow
+
+
+def _save_series(
+    workflow: LiterateWorkflow, inputnode: Node, target: Target, said: dict[str, Any]
+) -> None:
+    stem, _ = target.dwi_path.split(".", 1)
+    ds_dwi = target.sink(
+        "ds_dwi",
+        {"dwi": target.dwi_path, "bval": f"{stem}.bval", "bvec": f"{stem}.bvec"},
+        {
+            "dwi": target.series.shared_metadata
+            | {"SkullStripped": False}
+            | generic_sidecar(
+                description="Preprocessed diffusion series.",
+                sources=target.source_uris,
+                units="scanner units",
+                **said,
+            )
+        },
+    )
+    ds_b0 = target.sink(
+        "ds_b0",
+        {"b0": target.path("dwiref", ".nii.gz", space=target.series.space_label)},
+        {
+            "b0": generic_sidecar(
+                description="Mean of the preprocessed b=0 volumes.",
+                sources=own_uris(target.dwi_path),
+                units="scanner units",
+                **said,
+            )
+        },
+    )
+    workflow.connect([
+        (inputnode, ds_dwi, [("export_files", "in_files")]),
+        (inputnode, ds_b0, [(("b0_file", _under, "b0"), "in_files")]),
+    ])  # fmt: skip
+
+
+def _save_field(
+    workflow: LiterateWorkflow,
+    inputnode: Node,
+    target: Target,
+    plan: SeriesPlan,
+    said: dict[str, Any],
+) -> None:
+    sources = target.source_uris + [
+        bids_uri(Path(image.file), links=target.links, output_dir=target.output_dir)
+        for image in (plan.geometry.reverse_images if plan.geometry else ())
+    ]
+    meanings = {
+        "fieldmap": ("Off-resonance by susceptibility.", "Hz", "preproc"),
+        "displacement": (
+            "Displacement by susceptibility of what the first b=0 volume shows, along the phase "
+            "axis of the image.",
+            "mm",
+            "displacement",
+        ),
+    }
+    for what, (description, units, label) in meanings.items():
+        ds_map = target.sink(
+            f"ds_{what}",
+            {what: target.path("fieldmap", ".nii.gz", datatype="fmap", desc=label)},
+            {what: generic_sidecar(description=description, sources=sources, units=units, **said)},
+        )
+        workflow.connect([(inputnode, ds_map, [((f"{what}_file", _under, what), "in_files")])])
 
 
 def init_response_derivatives_wf(
@@ -198,7 +269,7 @@ def init_response_derivatives_wf(
         DescribeResponse(
             b0_threshold=preproc.b0_threshold,
             shell_tolerance=preproc.shell_tolerance,
-            sources=own_uris(target.dwi_path, target.mask_path),
+            sources=[*target.dwi_uris, *own_uris(target.mask_path)],
         ),
         name="describe_response",
     )
@@ -237,9 +308,10 @@ def init_model_derivatives_wf(
             model=model_label(model),
             b0_threshold=preproc.b0_threshold,
             shell_tolerance=preproc.shell_tolerance,
-            sources=own_uris(
-                target.dwi_path, target.mask_path, *map(target.response_path, ("WM",))
-            ),
+            sources=[
+                *target.dwi_uris,
+                *own_uris(target.mask_path, target.response_path("WM")),
+            ],
             fod_sources=own_uris(target.model_path(model, "fod", label="WM")),
         ),
         name="describe_model",
@@ -265,7 +337,7 @@ def init_model_derivatives_wf(
                 "weights": target.path(
                     "model",
                     ".safetensors",
-                    space=SPACE,
+                    space=target.series.space_label,
                     model=model_label(model),
                     desc="weights",
                 )
@@ -318,7 +390,7 @@ def init_tractogram_derivatives_wf(
             "tractogram": target.path(
                 "tractogram",
                 ".tck",
-                space=SPACE,
+                space=target.series.space_label,
                 model=model_label(model),
                 track="probabilistic",
             ),

@@ -98,7 +98,7 @@ def _summary(label: str, plans: Sequence[SeriesPlan], messages: Sequence[str]) -
     rows = [
         [
             plan.series.source_stem,
-            len(plan.series.runs),
+            len(plan.series.source_files),
             " x ".join(str(n) for n in plan.shape[:3]),
             plan.shape[3],
             ", ".join(f"{bval:g}" for bval in plan.shell_bvals),
@@ -106,7 +106,7 @@ def _summary(label: str, plans: Sequence[SeriesPlan], messages: Sequence[str]) -
         ]
         for plan in plans
     ]
-    columns = ["series", "runs", "voxels", "volumes", "shells, s/mm²", "models"]
+    columns = ["series", "images", "voxels", "volumes", "shells, s/mm²", "models"]
     state = "failed: " + " ".join(messages) if messages else "finished"
     table = fact_table({"Participant": f"sub-{label}", "State": state})
     return table + (data_table(columns, rows) if rows else "")

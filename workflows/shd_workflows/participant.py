@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from niworkflows.engine.workflows import LiterateWorkflow
 
 from shd_bids import __version__
+from shd_bids.bids.preprocessed import PreprocessedSeries
 from shd_bids.config import LEVELS, SHD_MODELS, RunConfig
 
 from .deconvolution import init_deconvolution_wf
@@ -17,6 +19,7 @@ from .derivatives import (
     init_tractogram_derivatives_wf,
     model_label,
 )
+from .ingest import init_ingest_wf
 from .plan import SeriesPlan
 from .preproc import init_preproc_wf
 from .reports import (
@@ -26,6 +29,7 @@ from .reports import (
     init_tracts_report_wf,
 )
 from .response import init_response_wf
+from .sources import dataset_links
 from .tractography import init_tractography_wf
 
 _SERIES = ["dwi_file", "gradients_file", "mask_file"]
@@ -93,32 +97,19 @@ def init_series_wf(*, plan: SeriesPlan, config: RunConfig, name: str) -> Literat
         All results end in sinks.
     """
     workflow = LiterateWorkflow(name=name)
-    execution, runs = config.execution, plan.series.runs
-    target = Target(plan.series, execution.bids_dir, execution.output_dir)
+    execution = config.execution
+    target = Target(plan.series, dataset_links(config), execution.output_dir)
     n_threads = config.resources.omp_nthreads or 1
     size_gb = plan.size_gb()
     level = LEVELS.index(execution.level)
 
-    preproc_wf = init_preproc_wf(
-        preproc=config.preproc, n_run=len(runs), size_gb=size_gb, n_threads=n_threads
-    )
-    preproc_wf.get_node("inputnode").inputs.trait_set(
-        dwi_files=[str(run.dwi_file) for run in runs],
-        bval_files=[str(run.bval_file) for run in runs],
-        bvec_files=[str(run.bvec_file) for run in runs],
-    )
-    save_preproc_wf = init_preproc_derivatives_wf(target=target, preproc=config.preproc)
-    _connect(
-        workflow,
-        preproc_wf,
-        save_preproc_wf,
-        ["export_files", "mask_file", "qc_file", "confounds_file"],
-    )
+    preproc_wf = _init_input_wf(plan, config, n_threads)
+    save_preproc_wf = init_preproc_derivatives_wf(target=target, plan=plan, preproc=config.preproc)
+    _connect_shared(workflow, preproc_wf, save_preproc_wf)
     report_preproc_wf = init_preproc_report_wf(
-        target=target, preproc=config.preproc, size_gb=size_gb
+        target=target, plan=plan, preproc=config.preproc, size_gb=size_gb
     )
-    pictured = [*_SERIES, "raw_file", "sigma_file", "b0_file", "qc_file"]
-    _connect(workflow, preproc_wf, report_preproc_wf, pictured)
+    _connect_shared(workflow, preproc_wf, report_preproc_wf)
     if level < LEVELS.index("response"):
         return workflow
 
@@ -191,6 +182,41 @@ def init_series_wf(*, plan: SeriesPlan, config: RunConfig, name: str) -> Literat
     _connect(workflow, preproc_wf, report_tracts_wf, ["mask_file"])
     _connect(workflow, tractography_wf, report_tracts_wf, ["track_files"])
     return workflow
+
+
+def _init_input_wf(plan: SeriesPlan, config: RunConfig, n_threads: int) -> LiterateWorkflow:
+    """Build what gives the series that models are fitted to."""
+    if plan.geometry is None or isinstance(plan.series, PreprocessedSeries):
+        return init_ingest_wf(
+            series=cast(PreprocessedSeries, plan.series),
+            preproc=config.preproc,
+            size_gb=plan.size_gb(),
+            name="preproc_wf",
+        )
+    runs = plan.series.runs
+    preproc_wf = init_preproc_wf(
+        preproc=config.preproc,
+        geometry=plan.geometry,
+        slice_axis=plan.slice_axis,
+        n_run=len(runs),
+        size_gb=plan.size_gb(),
+        n_threads=n_threads,
+    )
+    preproc_wf.get_node("inputnode").inputs.trait_set(
+        dwi_files=[str(run.dwi_file) for run in runs],
+        bval_files=[str(run.bval_file) for run in runs],
+        bvec_files=[str(run.bvec_file) for run in runs],
+    )
+    return preproc_wf
+
+
+def _connect_shared(
+    workflow: LiterateWorkflow, giver: LiterateWorkflow, taker: LiterateWorkflow
+) -> None:
+    """Connect all fields that one gives and the other takes."""
+    taken = taker.get_node("inputnode").inputs.copyable_trait_names()
+    given = giver.get_node("outputnode").inputs.copyable_trait_names()
+    _connect(workflow, giver, taker, sorted(set(taken) & set(given)))
 
 
 def _connect(

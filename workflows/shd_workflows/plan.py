@@ -6,10 +6,13 @@ memory it needs.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from shd_bids.bids.preprocessed import PreprocessedSeries
 from shd_bids.bids.series import DwiSeries
 from shd_bids.config import PreprocConfig, RunConfig
 from shd_bids.dwi.gradients import (
@@ -17,11 +20,15 @@ from shd_bids.dwi.gradients import (
     check_gradients,
     check_volume_count,
     concatenate_gradients,
-    read_fsl_gradients,
+    read_gradients,
 )
 from shd_bids.dwi.images import open_image
 from shd_bids.dwi.shells import cluster_shells
+from shd_bids.dwi.unringing import find_slice_axis, why_not_unring
 from shd_bids.errors import ConfigError, ImageError
+
+from .geometry_plan import GeometryPlan, plan_geometry
+from .sources import Series
 
 LOGGER = logging.getLogger(__name__)
 
@@ -30,8 +37,11 @@ LOGGER = logging.getLogger(__name__)
 class SeriesPlan:
     """One series, what is known of it, and the models to fit."""
 
-    series: DwiSeries
+    series: Series
     shape: tuple[int, int, int, int]  # of the merged series
+    geometry: GeometryPlan | None  # None for preprocessed series
+    slice_axis: int | None  # across which ringing is removed; None if it is not
+    ringing: str  # why it is not, in words for the report
     shell_bvals: tuple[float, ...]  # s/mm², b=0 first
     models: tuple[str, ...]
 
@@ -47,13 +57,13 @@ class SeriesPlan:
         return 4e-9 * n_voxel * (self.shape[3] if n_volume is None else n_volume)
 
 
-def plan_series(series: DwiSeries, config: RunConfig) -> SeriesPlan:
+def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
     """Look at a series' headers and gradients and decide what to fit.
 
     Parameters
     ----------
     series
-        Runs of one output.
+        Images of one output.
     config
         Settings of the run.
 
@@ -67,32 +77,65 @@ def plan_series(series: DwiSeries, config: RunConfig) -> SeriesPlan:
     ShdBidsError
         When the series cannot be processed.
     """
-    shapes, tables = [], []
-    for run in series.runs:
-        image = open_image(run.dwi_file)
-        if len(image.shape) != 4:
-            raise ImageError(
-                f"{run.dwi_file.name} is {len(image.shape)}-D {image.shape}; expected a 4-D series "
-                "(x, y, z, volume). A single volume is no diffusion series."
-            )
-        table = read_fsl_gradients(run.bval_file, run.bvec_file, image.affine)
-        check_volume_count(table, image.shape[3], run.dwi_file.name)
-        shapes.append(image.shape)
-        tables.append(table)
+    runs = _open_runs(series)
+    shapes, tables = zip(*runs, strict=True)
     gradients = concatenate_gradients(tables)
     check_gradients(
         gradients,
         b0_threshold=config.preproc.b0_threshold,
-        source=" + ".join(run.dwi_file.name for run in series.runs),
+        source=" + ".join(file.name for file in series.source_files),
     )
+    geometry, slice_axis, ringing = None, None, ""
+    if isinstance(series, DwiSeries):
+        geometry = plan_geometry(series, [shape[3] for shape in shapes], config.preproc)
+        slice_axis, ringing = _plan_unringing(series, shapes[0], config.preproc)
     shell_bvals = _find_shells(gradients, config.preproc)
     x, y, z, _ = shapes[0]
     return SeriesPlan(
         series,
-        (x, y, z, sum(shape[3] for shape in shapes)),
+        (x, y, z, gradients.n_volume),
+        geometry,
+        slice_axis,
+        ringing,
         shell_bvals,
         choose_models(config.deconv.fod_models, n_shell=len(shell_bvals)),
     )
+
+
+def _open_runs(series: Series) -> list[tuple[tuple[int, ...], GradientTable]]:
+    """Give the shape and the gradients of every image of a series."""
+    if isinstance(series, PreprocessedSeries):
+        files = series.gradients
+        return [_open_run(series.dwi_file, files.files, files.convention)]
+    return [_open_run(run.dwi_file, (run.bval_file, run.bvec_file), "fsl") for run in series.runs]
+
+
+def _open_run(
+    dwi_file: Path, gradient_files: Sequence[Path], convention: str
+) -> tuple[tuple[int, ...], GradientTable]:
+    image = open_image(dwi_file)
+    if len(image.shape) != 4:
+        raise ImageError(
+            f"{dwi_file.name} is {len(image.shape)}-D {image.shape}; expected a 4-D series "
+            "(x, y, z, volume). A single volume is no diffusion series."
+        )
+    table = read_gradients(gradient_files, convention, image.affine)
+    check_volume_count(table, image.shape[3], dwi_file.name)
+    return image.shape, table
+
+
+def _plan_unringing(
+    series: DwiSeries, shape: tuple[int, ...], preproc: PreprocConfig
+) -> tuple[int | None, str]:
+    """Give the axis across the slices if ringing is removed, else why not."""
+    if preproc.unringing_method == "none":
+        return None, "--unringing-method none was asked for"
+    metadata = series.shared_metadata
+    reason = why_not_unring(metadata, shape)
+    if reason is not None and preproc.unringing_method == "auto":
+        LOGGER.info("%s: ringing is not removed, because %s.", series.source_stem, reason)
+        return None, reason
+    return find_slice_axis(metadata), ""
 
 
 def choose_models(asked: tuple[str, ...], *, n_shell: int) -> tuple[str, ...]:

@@ -1,23 +1,59 @@
-"""The graph that prepares a diffusion series."""
+"""The graph that prepares a diffusion series from raw images."""
 
-from nipype import Node
+from nipype import Merge, Node
 from nipype.interfaces.utility import IdentityInterface
 from niworkflows.engine.workflows import LiterateWorkflow
 
 from shd_bids.config import PreprocConfig
+from shd_bids.interfaces.corrections import CheckOrientation, CorrectBias, UnringDwi
 from shd_bids.interfaces.preproc import DenoiseDwi, EstimateMask, MergeRuns
-from shd_bids.interfaces.quality import ExportDwi, MeasureQuality
+from shd_bids.interfaces.quality import ExportDwi, MeasureQuality, MeasureRaw
 
-_DENOISED = "Noise was removed by Marchenko-Pastur principal component analysis [@mppca]. "
+from .geometry import FIELD_FIELDS, MOTION_FIELDS, init_geometry_wf
+from .geometry_plan import GeometryPlan
+
+PREPROC_FIELDS = (
+    "dwi_file",
+    "gradients_file",
+    "mask_file",
+    "b0_file",
+    "raw_file",
+    "raw_gradients_file",
+    "raw_mask_file",
+    "denoised_file",
+    "sigma_file",
+    "bias_file",
+    *FIELD_FIELDS,
+    *MOTION_FIELDS,
+    "orientation_files",
+    "found",
+    "export_files",
+    "qc_file",
+    "confounds_file",
+)
+
+_DENOISED = {
+    "mppca": "Noise was removed by Marchenko-Pastur principal component analysis [@mppca]. ",
+    "patch2self": "Noise was removed by Patch2Self [@patch2self]. ",
+    "none": "The data were not denoised. ",
+}
+_UNRUNG = "Gibbs ringing was removed by sub-voxel shifts [@gibbs]. "
+_BIAS = "Intensity bias was removed by N4 [@n4]. "
 _MASKED = (
     "A brain mask was computed from the b=0 and diffusion-weighted means by median filtering and "
     "Otsu's threshold [@otsu; @dipy]. "
+)
+_CHECKED = (
+    "The gradient table was compared with all flips and permutations of its axes by the coherence "
+    "of fibres [@coherence]. "
 )
 
 
 def init_preproc_wf(
     *,
     preproc: PreprocConfig,
+    geometry: GeometryPlan,
+    slice_axis: int | None,
     n_run: int,
     size_gb: float,
     n_threads: int,
@@ -25,14 +61,17 @@ def init_preproc_wf(
 ) -> LiterateWorkflow:
     """Build the preprocessing of one series.
 
-    The order is: merge runs and check gradients, denoise, unring, correct distortion, correct head
-    motion and eddy currents, correct bias, mask, measure. Unringing, distortion, motion and bias
-    correction do not exist yet; their place is between `denoise_dwi` and `estimate_mask`.
+    The order is: merge runs, denoise, unring, correct distortion, head motion and eddy currents
+    (in one interpolation), correct bias, mask, check gradients, measure.
 
     Parameters
     ----------
     preproc
         Settings of the stage.
+    geometry
+        How distortion and motion are corrected.
+    slice_axis
+        Image axis across the slices, for unringing; None leaves the ringing.
     n_run
         Number of runs that are merged.
     size_gb
@@ -51,66 +90,46 @@ def init_preproc_wf(
 
     Outputs
     -------
-    dwi_file
-        Preprocessed series.
-    gradients_file
-        Its gradient table, MRtrix3 text in scanner axes.
+    dwi_file, gradients_file
+        Preprocessed series and its gradient table, MRtrix3 text in scanner axes.
     mask_file, b0_file
         Brain mask and mean of the b=0 volumes.
-    raw_file
-        Series as acquired, runs merged.
-    sigma_file
-        Standard deviation of the noise; only with denoising.
+    raw_file, raw_gradients_file, raw_mask_file
+        Series as acquired, runs merged, its table, and the brain in it.
+    denoised_file, sigma_file
+        The same without noise, and the noise's standard deviation; only with denoising.
+    bias_file
+        Bias field; only with its correction.
+    fieldmap_file, displacement_file, b0_files, corrected_files, b0_encodings, field_mask_file
+        Of distortion correction; only with it.
+    transforms_file, outliers_file
+        Of motion correction; only with it.
+    orientation_files, found
+        What the steps found, for the report.
     export_files
         Preprocessed series, compressed, and its gradients as FSL text, by kind.
     qc_file, confounds_file
         Measures of the series and of every volume.
     """
     workflow = LiterateWorkflow(name=name)
-    merged = f"{n_run} runs of one acquisition were concatenated. " if n_run > 1 else ""
-    workflow.__desc__ = (
-        "\n\n### Preprocessing\n\n"
-        + merged
-        + "Gradient directions were read by the FSL convention and turned into scanner axes. "
-        + (_DENOISED if preproc.denoise_method == "mppca" else "The data were not denoised. ")
-        + (_MASKED if preproc.mask_method == "median-otsu" else "No brain mask was computed. ")
-        + "Distortion, head motion, eddy currents and intensity bias were not corrected. "
-    )
-    shells = {
-        "b0_threshold": preproc.b0_threshold,
-        "shell_tolerance": preproc.shell_tolerance,
-    }
+    workflow.__desc__ = _describe(preproc, n_run, unrung=slice_axis is not None)
+    shells = {"b0_threshold": preproc.b0_threshold, "shell_tolerance": preproc.shell_tolerance}
     inputnode = Node(IdentityInterface(["dwi_files", "bval_files", "bvec_files"]), name="inputnode")
-    outputnode = Node(
-        IdentityInterface(
-            [
-                "dwi_file",
-                "gradients_file",
-                "mask_file",
-                "b0_file",
-                "raw_file",
-                "sigma_file",
-                "export_files",
-                "qc_file",
-                "confounds_file",
-            ]
-        ),
-        name="outputnode",
-    )
+    outputnode = Node(IdentityInterface(list(PREPROC_FIELDS)), name="outputnode")
     merge_runs = Node(
-        MergeRuns(),
-        name="merge_runs",
-        mem_gb=0.5 + 3 * size_gb,
+        MergeRuns(b0_threshold=preproc.b0_threshold), name="merge_runs", mem_gb=0.5 + 3 * size_gb
     )
-    estimate_mask = Node(
-        EstimateMask(method=preproc.mask_method, **shells),
-        name="estimate_mask",
-        mem_gb=0.5 + 3 * size_gb,
-    )
+    mask_raw = _mask_node("mask_raw", preproc, size_gb)
+    estimate_mask = _mask_node("estimate_mask", preproc, size_gb)
+    measure_raw = Node(MeasureRaw(**shells), name="measure_raw", mem_gb=0.5 + 3 * size_gb)
     measure_quality = Node(
-        MeasureQuality(**shells), name="measure_quality", mem_gb=0.5 + 5 * size_gb
+        MeasureQuality(**shells), name="measure_quality", mem_gb=0.5 + 3 * size_gb
+    )
+    check_orientation = Node(
+        CheckOrientation(**shells), name="check_orientation", mem_gb=1.0 + 2 * size_gb
     )
     export_dwi = Node(ExportDwi(), name="export_dwi", mem_gb=0.5 + 2 * size_gb)
+    gather_found = Node(Merge(3), name="gather_found", run_without_submitting=True)
 
     workflow.connect([
         (inputnode, merge_runs, [
@@ -120,39 +139,100 @@ def init_preproc_wf(
         ]),
         (merge_runs, outputnode, [
             ("dwi_file", "raw_file"),
+            ("gradients_file", "raw_gradients_file"),
+        ]),
+        (merge_runs, gather_found, [("found", "in1")]),
+        (merge_runs, measure_raw, [
+            ("dwi_file", "dwi_file"),
             ("gradients_file", "gradients_file"),
         ]),
+        (mask_raw, measure_raw, [("mask_file", "mask_file")]),
+        (mask_raw, outputnode, [("mask_file", "raw_mask_file")]),
     ])  # fmt: skip
 
     last = merge_runs
-    if preproc.denoise_method == "mppca":
+    if preproc.denoise_method != "none":
         denoise_dwi = Node(
-            DenoiseDwi(n_threads=n_threads),
+            DenoiseDwi(method=preproc.denoise_method, n_threads=n_threads, **shells),
             name="denoise_dwi",
             n_procs=n_threads,
             mem_gb=0.5 + 5 * size_gb,
         )
         workflow.connect([
-            (merge_runs, denoise_dwi, [("dwi_file", "dwi_file")]),
-            (denoise_dwi, measure_quality, [("sigma_file", "sigma_file")]),
-            (denoise_dwi, outputnode, [("sigma_file", "sigma_file")]),
+            (merge_runs, denoise_dwi, [
+                ("dwi_file", "dwi_file"),
+                ("gradients_file", "gradients_file"),
+            ]),
+            (denoise_dwi, measure_raw, [("sigma_file", "sigma_file")]),
+            (denoise_dwi, outputnode, [
+                ("dwi_file", "denoised_file"),
+                ("sigma_file", "sigma_file"),
+            ]),
         ])  # fmt: skip
         last = denoise_dwi
-    # Unringing, distortion, head motion and eddy currents, then bias take their place here.
+    if slice_axis is not None:
+        unring_dwi = Node(
+            UnringDwi(slice_axis=slice_axis, n_threads=n_threads),
+            name="unring_dwi",
+            n_procs=n_threads,
+            mem_gb=0.5 * n_threads + 2 * size_gb,
+        )
+        workflow.connect([(last, unring_dwi, [("dwi_file", "dwi_file")])])
+        last = unring_dwi
 
     workflow.connect([
-        (last, estimate_mask, [("dwi_file", "dwi_file")]),
-        (merge_runs, estimate_mask, [("gradients_file", "gradients_file")]),
-        (merge_runs, measure_quality, [
-            ("dwi_file", "raw_file"),
-            ("gradients_file", "gradients_file"),
-        ]),
-        (last, measure_quality, [("dwi_file", "dwi_file")]),
-        (estimate_mask, measure_quality, [("mask_file", "mask_file")]),
-        (last, export_dwi, [("dwi_file", "dwi_file")]),
-        (merge_runs, export_dwi, [("gradients_file", "gradients_file")]),
-        (last, outputnode, [("dwi_file", "dwi_file")]),
+        (last, mask_raw, [("dwi_file", "dwi_file")]),
+        (merge_runs, mask_raw, [("gradients_file", "gradients_file")]),
+    ])  # fmt: skip
+    images, gradients = (last, "dwi_file"), (merge_runs, "gradients_file")
+    if not geometry.is_idle(preproc):
+        geometry_wf = init_geometry_wf(
+            plan=geometry, preproc=preproc, size_gb=size_gb, n_threads=n_threads
+        )
+        workflow.connect([
+            (last, geometry_wf, [("dwi_file", "inputnode.dwi_file")]),
+            (merge_runs, geometry_wf, [("gradients_file", "inputnode.gradients_file")]),
+            (mask_raw, geometry_wf, [("mask_file", "inputnode.mask_file")]),
+            (geometry_wf, outputnode, [
+                (f"outputnode.{field}", field) for field in FIELD_FIELDS + MOTION_FIELDS
+            ]),
+            (geometry_wf, measure_quality, [
+                ("outputnode.transforms_file", "transforms_file"),
+                ("outputnode.outliers_file", "outliers_file"),
+                ("outputnode.field_measures", "field_measures"),
+            ]),
+            (geometry_wf, gather_found, [
+                ("outputnode.field_found", "in2"),
+                ("outputnode.motion_found", "in3"),
+            ]),
+        ])  # fmt: skip
+        images = (geometry_wf, "outputnode.dwi_file")
+        gradients = (geometry_wf, "outputnode.gradients_file")
+    if preproc.bias_correction != "none":
+        mask_biased = _mask_node("mask_biased", preproc, size_gb)
+        correct_bias = Node(
+            CorrectBias(n_threads=n_threads, **shells),
+            name="correct_bias",
+            n_procs=n_threads,
+            mem_gb=0.5 + 3 * size_gb,
+        )
+        for node in (mask_biased, correct_bias):
+            _connect_series(workflow, images, gradients, node)
+        workflow.connect([
+            (mask_biased, correct_bias, [("mask_file", "mask_file")]),
+            (correct_bias, outputnode, [("bias_file", "bias_file")]),
+        ])  # fmt: skip
+        images = (correct_bias, "dwi_file")
+
+    for node in (estimate_mask, check_orientation, measure_quality, export_dwi, outputnode):
+        _connect_series(workflow, images, gradients, node)
+    workflow.connect([
         (estimate_mask, outputnode, [("mask_file", "mask_file"), ("b0_file", "b0_file")]),
+        (estimate_mask, check_orientation, [("mask_file", "mask_file")]),
+        (estimate_mask, measure_quality, [("mask_file", "mask_file")]),
+        (measure_raw, measure_quality, [("measures", "raw_measures")]),
+        (check_orientation, outputnode, [("out_files", "orientation_files")]),
+        (gather_found, outputnode, [("out", "found")]),
         (export_dwi, outputnode, [("out_files", "export_files")]),
         (measure_quality, outputnode, [
             ("qc_file", "qc_file"),
@@ -160,3 +240,44 @@ def init_preproc_wf(
         ]),
     ])  # fmt: skip
     return workflow
+
+
+def _mask_node(name: str, preproc: PreprocConfig, size_gb: float) -> Node:
+    return Node(
+        EstimateMask(
+            method=preproc.mask_method,
+            b0_threshold=preproc.b0_threshold,
+            shell_tolerance=preproc.shell_tolerance,
+        ),
+        name=name,
+        mem_gb=0.5 + 3 * size_gb,
+    )
+
+
+def _connect_series(
+    workflow: LiterateWorkflow,
+    images: tuple[Node, str],
+    gradients: tuple[Node, str],
+    taker: Node,
+) -> None:
+    (giver, field), (gradient_giver, gradient_field) = images, gradients
+    workflow.connect([
+        (giver, taker, [(field, "dwi_file")]),
+        (gradient_giver, taker, [(gradient_field, "gradients_file")]),
+    ])  # fmt: skip
+
+
+def _describe(preproc: PreprocConfig, n_run: int, *, unrung: bool) -> str:
+    merged = "%d runs of one acquisition were brought to one scale by their b=0 images and joined. "
+    return "".join(
+        [
+            "\n\n### Preprocessing\n\n",
+            merged % n_run if n_run > 1 else "",
+            "Gradient directions were read by the FSL convention and turned into scanner axes. ",
+            _DENOISED[preproc.denoise_method],
+            _UNRUNG if unrung else "Gibbs ringing was not removed. ",
+            _BIAS if preproc.bias_correction != "none" else "Intensity bias was not corrected. ",
+            _MASKED if preproc.mask_method != "none" else "No brain mask was computed. ",
+            _CHECKED,
+        ]
+    )

@@ -5,35 +5,48 @@ ended, whatever its end was: a participant whose nodes crashed gets a page that 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from nipype import Merge, Node
 from nipype.interfaces.utility import IdentityInterface
 from niworkflows.engine.workflows import LiterateWorkflow
 
+from shd_bids.bids.preprocessed import PreprocessedSeries
 from shd_bids.config import PreprocConfig
+from shd_bids.interfaces.distortion import PlotDistortion
 from shd_bids.interfaces.fodf_figures import PlotFodf, PlotMaps, PlotResponse, PlotTracts
 from shd_bids.interfaces.preproc_figures import (
+    PlotBias,
     PlotDenoising,
     PlotGradients,
     PlotMask,
+    PlotMotion,
     TabulatePreproc,
 )
 from shd_bids.reports.html import figure_path
 
 from .derivatives import Target, model_label
+from .plan import SeriesPlan
 
 _PER_MODEL = ["fod_files", "map_files", "fraction_files", "summary_file", "history_file"]
 
 
 def init_preproc_report_wf(
-    *, target: Target, preproc: PreprocConfig, size_gb: float, name: str = "preproc_report_wf"
+    *,
+    target: Target,
+    plan: SeriesPlan,
+    preproc: PreprocConfig,
+    size_gb: float,
+    name: str = "preproc_report_wf",
 ) -> LiterateWorkflow:
-    """Picture the gradients, the mask and the denoising.
+    """Picture the gradients, the mask and each correction that was made.
 
     Parameters
     ----------
     target
         Where the figures go.
+    plan
+        What is done with the series.
     preproc
         Settings of the stage.
     size_gb
@@ -43,8 +56,7 @@ def init_preproc_report_wf(
 
     Inputs
     ------
-    dwi_file, gradients_file, mask_file, raw_file, sigma_file, b0_file, qc_file
-        What preprocessing gave.
+    The outputs of preprocessing, as far as its steps are on.
 
     Outputs
     -------
@@ -52,43 +64,127 @@ def init_preproc_report_wf(
         Figures end in sinks.
     """
     workflow = LiterateWorkflow(name=name)
-    fields = ["dwi_file", "gradients_file", "mask_file", "raw_file", "sigma_file", "b0_file"]
-    inputnode = Node(IdentityInterface([*fields, "qc_file"]), name="inputnode")
+    geometry = plan.geometry
+    denoised = geometry is not None and preproc.denoise_method != "none"
+    distorted = geometry is not None and geometry.sdc != "none"
+    moved = geometry is not None and geometry.hmc != "none"
+    biased = geometry is not None and preproc.bias_correction != "none"
+    fields = ["gradients_file", "mask_file", "b0_file", "qc_file", "orientation_files"]
+    fields += [] if geometry is None else ["found"]
     shells = {"b0_threshold": preproc.b0_threshold, "shell_tolerance": preproc.shell_tolerance}
-    runs = target.series.runs
-    facts = {
-        "Images": [run.dwi_file.name for run in runs],
-        "Denoising": "MP-PCA" if preproc.denoise_method == "mppca" else "none",
-        "Unringing, distortion, head motion, eddy currents, bias": "not corrected",
-        "Brain mask": preproc.mask_method,
-        "Phase encoding": runs[0].metadata.get("PhaseEncodingDirection", "not stated"),
-        "T1w image": target.series.t1w_file.name if target.series.t1w_file else "none",
-    }
-    plot_gradients = Node(PlotGradients(**shells), name="plot_gradients", mem_gb=0.4)
-    plot_mask = Node(PlotMask(), name="plot_mask", mem_gb=0.5)
-    tabulate_preproc = Node(TabulatePreproc(facts=facts), name="tabulate_preproc", mem_gb=0.1)
-    ds_gradients = _figure_sink(target, "ds_gradients", gradients=".svg", shells=".html")
-    ds_mask = _figure_sink(target, "ds_mask", mask=".png")
-    ds_preproc = _figure_sink(target, "ds_preproc", preprocessing=".html", quality=".html")
-    workflow.connect([
-        (inputnode, plot_gradients, [("gradients_file", "gradients_file")]),
-        (inputnode, plot_mask, [("b0_file", "b0_file"), ("mask_file", "mask_file")]),
-        (inputnode, tabulate_preproc, [("qc_file", "qc_file")]),
-        (plot_gradients, ds_gradients, [("out_files", "in_files")]),
-        (plot_mask, ds_mask, [("out_files", "in_files")]),
-        (tabulate_preproc, ds_preproc, [("out_files", "in_files")]),
-    ])  # fmt: skip
-    if preproc.denoise_method != "none":
-        plot_denoising = Node(
-            PlotDenoising(**shells), name="plot_denoising", mem_gb=0.5 + 3 * size_gb
+    pictures: list[tuple[str, Node, dict[str, str], dict[str, str]]] = [
+        (
+            "gradients",
+            Node(PlotGradients(**shells), name="plot_gradients", mem_gb=0.4),
+            {"gradients_file": "gradients_file"},
+            {"gradients": ".svg", "shells": ".html"},
+        ),
+        (
+            "mask",
+            Node(PlotMask(), name="plot_mask", mem_gb=0.5),
+            {"b0_file": "b0_file", "mask_file": "mask_file"},
+            {"mask": ".png"},
+        ),
+        (
+            "preproc",
+            Node(
+                TabulatePreproc(facts=describe_series(plan, preproc)),
+                name="tabulate_preproc",
+                mem_gb=0.1,
+            ),
+            {"qc_file": "qc_file"} | ({} if geometry is None else {"found": "found"}),
+            {"preprocessing": ".html", "quality": ".html"},
+        ),
+    ]
+    if denoised:
+        pictures.append(
+            (
+                "denoising",
+                Node(PlotDenoising(**shells), name="plot_denoising", mem_gb=0.5 + 3 * size_gb),
+                {
+                    "denoised_file": "dwi_file",
+                    "raw_gradients_file": "gradients_file",
+                    "raw_file": "raw_file",
+                    "sigma_file": "sigma_file",
+                    "raw_mask_file": "mask_file",
+                },
+                {"denoising": ".svg"},
+            )
         )
-        ds_denoising = _figure_sink(target, "ds_denoising", denoising=".svg")
-        used = ["dwi_file", "gradients_file", "raw_file", "sigma_file", "mask_file"]
+    if distorted:
+        pictures.append(
+            (
+                "distortion",
+                Node(PlotDistortion(), name="plot_distortion", mem_gb=1.0),
+                {
+                    "b0_files": "b0_files",
+                    "corrected_files": "corrected_files",
+                    "b0_encodings": "phase_encodings",
+                    "fieldmap_file": "fieldmap_file",
+                    "field_mask_file": "mask_file",
+                },
+                {"distortion": ".svg"},
+            )
+        )
+    if moved:
+        pictures.append(
+            (
+                "motion",
+                Node(PlotMotion(**shells), name="plot_motion", mem_gb=0.5),
+                {
+                    "gradients_file": "gradients_file",
+                    "transforms_file": "transforms_file",
+                    "outliers_file": "outliers_file",
+                },
+                {"motion": ".svg"},
+            )
+        )
+    if biased:
+        pictures.append(
+            (
+                "bias",
+                Node(PlotBias(), name="plot_bias", mem_gb=0.5),
+                {"bias_file": "bias_file", "mask_file": "mask_file"},
+                {"bias": ".png"},
+            )
+        )
+    fields += [field for _, _, given, _ in pictures for field in given if field not in fields]
+    inputnode = Node(IdentityInterface(list(dict.fromkeys(fields))), name="inputnode")
+    for label, node, given, extensions in pictures:
+        sink = _figure_sink(target, f"ds_{label}", **extensions)
         workflow.connect([
-            (inputnode, plot_denoising, [(field, field) for field in used]),
-            (plot_denoising, ds_denoising, [("out_files", "in_files")]),
+            (inputnode, node, list(given.items())),
+            (node, sink, [("out_files", "in_files")]),
         ])  # fmt: skip
+    ds_orientation = _figure_sink(target, "ds_orientation", orientation=".html")
+    workflow.connect([(inputnode, ds_orientation, [("orientation_files", "in_files")])])
     return workflow
+
+
+def describe_series(plan: SeriesPlan, preproc: PreprocConfig) -> dict[str, Any]:
+    """Say what is done with a series before it is known what will be found, for the report."""
+    series, geometry = plan.series, plan.geometry
+    facts: dict[str, Any] = {"Images": [file.name for file in series.source_files]}
+    if isinstance(series, PreprocessedSeries):
+        return facts | {
+            "Preprocessing": "done before; nothing was resampled",
+            "Gradients": series.gradients.reason,
+            "Brain mask": series.mask_file.name if series.mask_file else preproc.mask_method,
+        }
+    facts["Phase encoding"] = series.shared_metadata.get("PhaseEncodingDirection", "see metadata")
+    facts["Denoising"] = preproc.denoise_method
+    facts["Gibbs ringing"] = f"not removed: {plan.ringing}" if plan.ringing else "removed"
+    if geometry is not None:
+        if geometry.sdc == "none":
+            facts["Distortion"] = f"not corrected: {geometry.reason}"
+        if geometry.hmc == "none":
+            facts["Head motion and eddy currents"] = "not corrected: --hmc none was asked for"
+    facts["Intensity bias"] = "removed" if preproc.bias_correction != "none" else "not removed"
+    if preproc.output_resolution is not None:
+        facts["Voxel size"] = f"{preproc.output_resolution:g} mm, by --output-resolution"
+    facts["Brain mask"] = preproc.mask_method
+    facts["T1w image"] = series.t1w_file.name if series.t1w_file else "none"
+    return facts
 
 
 def init_response_report_wf(

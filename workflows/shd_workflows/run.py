@@ -9,19 +9,16 @@ from datetime import datetime
 from time import monotonic
 from typing import Any
 
-from bids.layout import BIDSLayout
 from nipype import config as nipype_config
 from niworkflows.engine.workflows import LiterateWorkflow
 
 from shd_bids import __version__
 from shd_bids.bids.dataset import (
-    open_layout,
     read_dataset_description,
     read_filter_file,
     select_participants,
 )
 from shd_bids.bids.description import dataset_description, write_dataset_files
-from shd_bids.bids.series import collect_series
 from shd_bids.config import RunConfig, write_config_file
 from shd_bids.errors import OutputError, ShdBidsError
 
@@ -31,6 +28,7 @@ from .pages import write_citations, write_page
 from .participant import init_participant_wf, participant_wf_name
 from .plan import plan_series
 from .plugin import ResilientPlugin, TaskSettings
+from .sources import Source, dataset_links, open_source
 from .workdir import hold_participants, prepare_work_dir, remember_seconds
 
 LOGGER = logging.getLogger(__name__)
@@ -66,12 +64,7 @@ def run_participants(
     set_up_logging(verbosity=verbosity, log_files={})
     labels = select_participants(execution.bids_dir, execution.participant_labels)
     filters = read_filter_file(execution.bids_filter_file) if execution.bids_filter_file else {}
-    layout = open_layout(
-        execution.bids_dir,
-        participant_labels=labels,
-        session_labels=execution.session_labels,
-        database_dir=execution.bids_database_dir,
-    )
+    source = open_source(config, labels)
     prepare_work_dir(execution.work_dir, bids_dir=execution.bids_dir, clean=execution.clean_workdir)
     outcomes = [
         Outcome(label, execution.output_dir / f"sub-{label}" / "log" / run_id) for label in labels
@@ -84,7 +77,7 @@ def run_participants(
             write_config_file(config, outcome.log_dir / "shd-bids.toml")
         set_up_logging(verbosity=verbosity, log_files=log_files)
         LOGGER.info("shd-bids %s. %s", __version__, resources_text)
-        _plan(config, outcomes, layout, filters)
+        _plan(config, outcomes, source, filters)
         _configure_nipype(config)
         workflow = build_workflow(config, outcomes)
         settings = TaskSettings(log_files=log_files, verbosity=verbosity, gpus=tuple(gpus))
@@ -144,7 +137,7 @@ def _write_dataset(config: RunConfig) -> None:
         )
     description = dataset_description(
         version=__version__,
-        input_dir=execution.bids_dir,
+        links=dataset_links(config),
         input_description=read_dataset_description(execution.bids_dir),
     )
     write_dataset_files(execution.output_dir, description)
@@ -153,19 +146,13 @@ def _write_dataset(config: RunConfig) -> None:
 def _plan(
     config: RunConfig,
     outcomes: Sequence[Outcome],
-    layout: BIDSLayout,
+    source: Source,
     filters: dict[str, dict[str, Any]],
 ) -> None:
     """Find the series of every participant; one that has none, or a bad one, stops here."""
-    execution = config.execution
     for outcome in outcomes:
         try:
-            found = collect_series(
-                layout,
-                outcome.label,
-                session_labels=execution.session_labels,
-                filters=filters,
-            )
+            found = source.series_of(outcome.label, config, filters)
             outcome.plans = [plan_series(series, config) for series in found]
         except ShdBidsError as error:
             outcome.stop(error)
@@ -173,9 +160,9 @@ def _plan(
         for plan in outcome.plans:
             shells = ", ".join(f"{bval:g}" for bval in plan.shell_bvals)
             LOGGER.info(
-                "%s: %d run(s), %s voxels, %d volumes, shells b = %s; models %s.",
+                "%s: %d image(s), %s voxels, %d volumes, shells b = %s; models %s.",
                 plan.series.source_stem,
-                len(plan.series.runs),
+                len(plan.series.source_files),
                 " x ".join(str(n) for n in plan.shape[:3]),
                 plan.shape[3],
                 shells,

@@ -1,0 +1,116 @@
+"""The graph that takes over what another pipeline has preprocessed; nothing is resampled."""
+
+from nipype import Node
+from nipype.interfaces.utility import IdentityInterface
+from niworkflows.engine.workflows import LiterateWorkflow
+
+from shd_bids.bids.preprocessed import PreprocessedSeries
+from shd_bids.config import PreprocConfig
+from shd_bids.interfaces.corrections import CheckOrientation
+from shd_bids.interfaces.ingest import IngestPreprocessed
+from shd_bids.interfaces.preproc import EstimateMask
+from shd_bids.interfaces.quality import MeasureQuality
+
+INGEST_FIELDS = (
+    "dwi_file",
+    "gradients_file",
+    "mask_file",
+    "b0_file",
+    "orientation_files",
+    "qc_file",
+    "confounds_file",
+)
+
+
+def init_ingest_wf(
+    *,
+    series: PreprocessedSeries,
+    preproc: PreprocConfig,
+    size_gb: float,
+    name: str = "ingest_wf",
+) -> LiterateWorkflow:
+    """Build the way in of a preprocessed series.
+
+    Parameters
+    ----------
+    series
+        What was found.
+    preproc
+        Settings of the stage; only the mask's and the shells' are used.
+    size_gb
+        Size of the series as 32-bit floats, in GB.
+    name
+        Name of the workflow.
+
+    Inputs
+    ------
+    None
+        The files are those of the series.
+
+    Outputs
+    -------
+    dwi_file, gradients_file
+        The series as it is, and its gradient table, MRtrix3 text in scanner axes.
+    mask_file, b0_file
+        Brain mask, its own or one that is estimated, and mean of the b=0 volumes.
+    orientation_files
+        What the check of the gradients found.
+    qc_file, confounds_file
+        Measures of the series and of every volume; its own confounds where it has them.
+    """
+    workflow = LiterateWorkflow(name=name)
+    masked = (
+        "Its brain mask was used. "
+        if series.mask_file
+        else "A brain mask was computed by median filtering and Otsu's threshold [@otsu; @dipy]. "
+    )
+    workflow.__desc__ = (
+        "\n\n### Preprocessing\n\nThe diffusion series had been preprocessed before and was taken "
+        f"as it is, without resampling. {series.gradients.reason} {masked}"
+    )
+    shells = {"b0_threshold": preproc.b0_threshold, "shell_tolerance": preproc.shell_tolerance}
+    outputnode = Node(IdentityInterface(list(INGEST_FIELDS)), name="outputnode")
+    ingest = Node(
+        IngestPreprocessed(
+            dwi_file=str(series.dwi_file),
+            gradient_files=[str(file) for file in series.gradients.files],
+            convention=series.gradients.convention,
+            b0_threshold=preproc.b0_threshold,
+        ),
+        name="ingest",
+        mem_gb=0.5 + 3 * size_gb,
+    )
+    check_orientation = Node(
+        CheckOrientation(**shells), name="check_orientation", mem_gb=1.0 + 2 * size_gb
+    )
+    measure_quality = Node(
+        MeasureQuality(**shells), name="measure_quality", mem_gb=0.5 + 3 * size_gb
+    )
+    masker = ingest
+    if series.confounds_file:
+        measure_quality.inputs.given_confounds_file = str(series.confounds_file)
+    if series.mask_file:
+        ingest.inputs.mask_file = str(series.mask_file)
+    else:
+        masker = Node(
+            EstimateMask(method=preproc.mask_method, **shells),
+            name="estimate_mask",
+            mem_gb=0.5 + 3 * size_gb,
+        )
+        workflow.connect([
+            (ingest, masker, [("dwi_file", "dwi_file"), ("gradients_file", "gradients_file")]),
+        ])  # fmt: skip
+    for node in (check_orientation, measure_quality, outputnode):
+        workflow.connect([
+            (ingest, node, [("dwi_file", "dwi_file"), ("gradients_file", "gradients_file")]),
+            (masker, node, [("mask_file", "mask_file")]),
+        ])  # fmt: skip
+    workflow.connect([
+        (ingest, outputnode, [("b0_file", "b0_file")]),
+        (check_orientation, outputnode, [("out_files", "orientation_files")]),
+        (measure_quality, outputnode, [
+            ("qc_file", "qc_file"),
+            ("confounds_file", "confounds_file"),
+        ]),
+    ])  # fmt: skip
+    return workflow
