@@ -25,6 +25,10 @@ class TransformError(ShdBidsError):
     """Head positions, a field map or a registration cannot be read or used."""
 
 
+class AnatomyError(ShdBidsError):
+    """A structural image or a template is missing or cannot be used."""
+
+
 class MaskError(ShdBidsError):
     """A brain mask is empty or does not fit its image."""
 
