@@ -1,0 +1,1 @@
+"""Structural images: brain, tissues, and the way between T1w, diffusion images and template."""
