@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from .volume import Volume, from_itk, to_itk
 
-_KNOTS_MM = 60.0  # the closest that the knots of the spline come: finer ones fit the anatomy
+_KNOTS_MM = 40.0  # the closest that the knots of the spline come: finer ones fit the anatomy
 _EDGE_MM = 4.0  # the field is smooth: voxels of this size are enough to find it
 
 
