@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813  its own documentation's name
+import SimpleITK as sitk
 from jaxtyping import Bool, Float, Num
 
 from .shells import Shells

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from shd_bids.dwi.bias import correct_bias, estimate_bias_field
 from shd_bids.dwi.shells import cluster_shells
