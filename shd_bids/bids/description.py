@@ -18,6 +18,8 @@ figures
 .shd-bids.lock
 *_dwimap.*
 *_dwiref.*
+*_xfm.*
+*_fieldmap.*
 *_tractogram.*
 *_model.*
 *_connectivity.*

@@ -148,6 +148,24 @@ class PreprocConfig:
 
 
 @dataclass(frozen=True)
+class AnatConfig:
+    """Structural image."""
+
+    skip_anat: Annotated[bool, Option("pass over the T1w image: no tissues, no template")] = False
+    anat_template: Annotated[
+        str,
+        Option(
+            "template that finds the brain in the T1w image: a name of TemplateFlow with :res-N "
+            "or :cohort-N after it, or T1W.nii.gz[,MASK.nii.gz]",
+            metavar="TEMPLATE",
+        ),
+    ] = "MNI152NLin2009cAsym"
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
 class ResponseConfig:
     """Response functions of the tissues."""
 
@@ -288,6 +306,7 @@ class RunConfig:
 
     execution: ExecutionConfig
     preproc: PreprocConfig = field(default_factory=PreprocConfig)
+    anat: AnatConfig = field(default_factory=AnatConfig)
     response: ResponseConfig = field(default_factory=ResponseConfig)
     deconv: DeconvConfig = field(default_factory=DeconvConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

@@ -1,6 +1,8 @@
 """Every interface, imported at once by the server that the nodes' processes are forked from."""
 
 from . import (
+    anat,
+    anat_figures,
     corrections,
     deconvolution,
     derivatives,
@@ -17,6 +19,8 @@ from . import (
 )
 
 __all__ = [
+    "anat",
+    "anat_figures",
     "corrections",
     "deconvolution",
     "derivatives",

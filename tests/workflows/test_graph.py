@@ -8,14 +8,18 @@ import pytest
 from shd_workflows.derivatives import Target, model_label
 from shd_workflows.participant import init_participant_wf
 from shd_workflows.plan import choose_models, plan_series
+from shd_workflows.sources import open_source
 
 from shd_bids.bids.dataset import open_layout
+from shd_bids.bids.phase_encoding import PhaseEncodingFields
 from shd_bids.bids.series import collect_series
 from shd_bids.bids.sidecars import MODEL_DESCRIPTIONS
 from shd_bids.config import FOD_MODELS, DeconvConfig, ExecutionConfig, ResponseConfig, RunConfig
-from shd_bids.errors import ConfigError, GradientTableError, ImageError
+from shd_bids.errors import BidsDataError, ConfigError, GradientTableError, ImageError
 from shd_bids.reports.figures.style import model_name
 from shd_bids.reports.methods import bibliography, cited_keys
+from shd_bids.testing.qsiprep_tree import write_qsiprep_tree
+from shd_bids.testing.scan import make_phantom
 
 
 @pytest.fixture
@@ -83,6 +87,93 @@ def test_tractography_can_be_left_out(build):
 def test_denoising_can_be_switched_off(build):
     names = _names(build(preproc={"denoise_method": "none"}))
     assert not any("denois" in name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("setting", "step"),
+    [
+        ({"unringing_method": "none"}, "unring_dwi"),
+        ({"hmc": "none"}, "correct_motion"),
+        ({"bias_correction": "none"}, "correct_bias"),
+    ],
+)
+def test_each_correction_can_be_switched_off(config, series, setting, step):
+    def steps(preproc):
+        changed = replace(config, preproc=preproc)
+        plan = replace(plan_series(series[0], changed), slice_axis=None if "unr" in step else 2)
+        workflow = init_participant_wf(label="01", plans=[plan], config=changed)
+        return {name.split(".")[-1] for name in _names(workflow)}
+
+    assert step not in steps(replace(config.preproc, **setting))
+    if step != "unring_dwi":
+        assert step in steps(config.preproc)
+
+
+def test_nothing_is_resampled_where_nothing_moves_it(config, series):
+    still = replace(config.preproc, hmc="none", sdc="none")
+    plan = plan_series(series[0], replace(config, preproc=still))
+    workflow = init_participant_wf(label="01", plans=[plan], config=replace(config, preproc=still))
+    assert not any(name.endswith("resample_dwi") for name in _names(workflow))
+
+
+def test_distortion_is_corrected_if_there_is_an_opposite_image(config, series):
+    (run,) = series[0].runs
+    along, against = (
+        replace(run, phase_encoding=PhaseEncodingFields(direction, 0.05))
+        for direction in ("j", "j-")
+    )
+    pair = replace(series[0], runs=(along,), reverse_phase_runs=(against,))
+    assert plan_series(series[0], config).geometry.sdc == "none"
+    plan = plan_series(pair, config)
+    assert plan.geometry.sdc == "reverse-phase"
+    names = _names(init_participant_wf(label="01", plans=[plan], config=config))
+    assert {"estimate_field", "ds_fieldmap", "plot_distortion"} <= {n.split(".")[-1] for n in names}
+    asked = replace(config, preproc=replace(config.preproc, sdc="reverse-phase"))
+    with pytest.raises(BidsDataError, match="--sdc reverse-phase: the distortion of sub-01"):
+        plan_series(series[0], asked)
+
+
+def test_an_unknown_readout_time_is_the_same_for_all_images(config, series):
+    (run,) = series[0].runs
+    along = replace(run, phase_encoding=PhaseEncodingFields("j", None))
+    against = replace(run, phase_encoding=PhaseEncodingFields("j-", 0.03))
+    pair = replace(series[0], runs=(along,), reverse_phase_runs=(against,))
+    geometry = plan_series(pair, config).geometry
+    times = {encoding[2] for encoding in geometry.encodings}
+    assert times == {geometry.reverse_images[0].encoding[2]}
+    assert times != {0.0}
+
+
+def test_a_preprocessed_series_is_taken_as_it_is(config, tmp_path):
+    phantom = make_phantom((6, 6, 6), 6.0, shells={0: 1, 1000: 12})
+    write_qsiprep_tree(phantom, tmp_path / "qsiprep")
+    execution = replace(config.execution, derivatives={"qsiprep": tmp_path / "qsiprep"})
+    changed = replace(config, execution=execution)
+    (one,) = open_source(changed, ["01"]).series_of("01", changed, {})
+    plan = plan_series(one, changed)
+    workflow = init_participant_wf(label="01", plans=[plan], config=changed)
+    leaves = {name.split(".")[-1] for name in _names(workflow)}
+    assert {"ingest", "ds_mask", "fit_fodf"} <= leaves
+    assert not {"ds_dwi", "denoise_dwi", "correct_motion", "resample_dwi"} & leaves
+    fod = workflow.get_node("dwi_wf.csd_derivatives_wf.ds_fod").inputs.paths["WM"]
+    assert "space-ACPC" in fod
+    described = workflow.get_node("dwi_wf.csd_derivatives_wf.describe_model").inputs
+    assert any(uri.startswith("bids:qsiprep:sub-01/dwi/") for uri in described.sources)
+
+
+def test_a_t1w_image_is_brought_to_the_series_unless_it_is_passed_over(config, series, tmp_path):
+    import nibabel as nib
+    import numpy as np
+
+    t1w_file = config.execution.bids_dir / "sub-01_T1w.nii.gz"
+    nib.Nifti1Image(np.ones((6, 6, 4), np.float32), np.eye(4)).to_filename(t1w_file)
+    with_t1w = replace(series[0], t1w_file=t1w_file)
+    anat = replace(config.anat, anat_template=str(t1w_file))
+    for skipped in (False, True):
+        changed = replace(config, anat=replace(anat, skip_anat=skipped))
+        plan = plan_series(with_t1w, changed)
+        names = _names(init_participant_wf(label="01", plans=[plan], config=changed))
+        assert any("anat_wf" in name for name in names) != skipped
 
 
 def test_given_responses_are_read_instead_of_estimated(build, tmp_path):

@@ -7,7 +7,7 @@ that every sidecar can say what its file was made from.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from nipype import Node
 from nipype.interfaces.utility import IdentityInterface
@@ -250,6 +250,58 @@ def _save_field(
             {what: generic_sidecar(description=description, sources=sources, units=units, **said)},
         )
         workflow.connect([(inputnode, ds_map, [((f"{what}_file", _under, what), "in_files")])])
+
+
+def init_anat_derivatives_wf(
+    *, target: Target, plan: SeriesPlan, name: str = "anat_derivatives_wf"
+) -> LiterateWorkflow:
+    """Save what the structural image gives, on the grid of the series, and the transforms.
+
+    Inputs
+    ------
+    mask_dwi_file, tissue_dwi_file
+        Brain mask and tissue probabilities of the T1w image, in the space of the series.
+    t1w_to_dwi_file, dwi_to_t1w_file
+        Rigid transforms.
+    t1w_to_template_file, template_to_t1w_file
+        Transforms to the template and back; only with one.
+    """
+    workflow = LiterateWorkflow(name=name)
+    space = target.series.space_label
+    sources = [
+        bids_uri(cast(Path, plan.t1w_file), links=target.links, output_dir=target.output_dir)
+    ]
+    ends = {"t1w_to_dwi": ("T1w", space), "dwi_to_t1w": (space, "T1w")}
+    if plan.template is not None:
+        label = "".join(letter for letter in plan.template.name if letter.isalnum())
+        ends |= {"t1w_to_template": ("T1w", label), "template_to_t1w": (label, "T1w")}
+    saved: dict[str, tuple[str, dict[str, Any]]] = {
+        "mask_dwi": (
+            target.path("mask", ".nii.gz", datatype="anat", space=space, desc="T1w"),
+            {"Type": "Brain", "Description": "Brain mask of the T1w image, on the series' grid."},
+        ),
+        "tissue_dwi": (
+            target.path("probseg", ".nii.gz", datatype="anat", space=space),
+            {
+                "Description": "Tissue probabilities of the T1w image, on the series' grid.",
+                "LabelMap": list(TISSUES),
+            },
+        ),
+    }
+    for what, (start, end) in ends.items():
+        extension = ".txt" if "dwi" in what else ".h5"
+        path = derivative_path(
+            {**target.series.entities, "from": start, "to": end, "mode": "image"},
+            datatype="anat",
+            suffix="xfm",
+            extension=extension,
+        ).as_posix()
+        saved[what] = path, {"Description": f"Brings images of {start} to {end}; ITK, LPS."}
+    inputnode = Node(IdentityInterface([f"{what}_file" for what in saved]), name="inputnode")
+    for what, (path, sidecar) in saved.items():
+        node = target.sink(f"ds_{what}", {what: path}, {what: sidecar | {"Sources": sources}})
+        workflow.connect([(inputnode, node, [((f"{what}_file", _under, what), "in_files")])])
+    return workflow
 
 
 def init_response_derivatives_wf(

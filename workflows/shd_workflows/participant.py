@@ -4,15 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 from niworkflows.engine.workflows import LiterateWorkflow
 
 from shd_bids import __version__
 from shd_bids.bids.preprocessed import PreprocessedSeries
 from shd_bids.config import LEVELS, SHD_MODELS, RunConfig
+from shd_bids.dwi.images import open_image
 
+from .anat import init_anat_wf
 from .deconvolution import init_deconvolution_wf
 from .derivatives import (
     Target,
+    init_anat_derivatives_wf,
     init_model_derivatives_wf,
     init_preproc_derivatives_wf,
     init_response_derivatives_wf,
@@ -23,6 +27,7 @@ from .ingest import init_ingest_wf
 from .plan import SeriesPlan
 from .preproc import init_preproc_wf
 from .reports import (
+    init_anat_report_wf,
     init_fodf_report_wf,
     init_preproc_report_wf,
     init_response_report_wf,
@@ -110,6 +115,8 @@ def init_series_wf(*, plan: SeriesPlan, config: RunConfig, name: str) -> Literat
         target=target, plan=plan, preproc=config.preproc, size_gb=size_gb
     )
     _connect_shared(workflow, preproc_wf, report_preproc_wf)
+    if plan.t1w_file is not None:
+        _add_anatomy(workflow, preproc_wf, plan, target, n_threads)
     if level < LEVELS.index("response"):
         return workflow
 
@@ -182,6 +189,27 @@ def init_series_wf(*, plan: SeriesPlan, config: RunConfig, name: str) -> Literat
     _connect(workflow, preproc_wf, report_tracts_wf, ["mask_file"])
     _connect(workflow, tractography_wf, report_tracts_wf, ["track_files"])
     return workflow
+
+
+def _add_anatomy(
+    workflow: LiterateWorkflow,
+    preproc_wf: LiterateWorkflow,
+    plan: SeriesPlan,
+    target: Target,
+    n_threads: int,
+) -> None:
+    """Bring the T1w image to the series, and save and picture what it gives."""
+    t1w_gb = 4e-9 * float(np.prod(open_image(cast(Path, plan.t1w_file)).shape))
+    anat_wf = init_anat_wf(template=plan.template, size_gb=t1w_gb, n_threads=n_threads)
+    anat_wf.get_node("inputnode").inputs.t1w_file = str(plan.t1w_file)
+    workflow.connect([
+        (preproc_wf, anat_wf, [
+            ("outputnode.b0_file", "inputnode.b0_file"),
+            ("outputnode.mask_file", "inputnode.dwi_mask_file"),
+        ]),
+    ])  # fmt: skip
+    _connect_shared(workflow, anat_wf, init_anat_derivatives_wf(target=target, plan=plan))
+    _connect_shared(workflow, anat_wf, init_anat_report_wf(target=target))
 
 
 def _init_input_wf(plan: SeriesPlan, config: RunConfig, n_threads: int) -> LiterateWorkflow:

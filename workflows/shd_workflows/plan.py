@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from shd_bids.anat.template import Template, find_template
 from shd_bids.bids.preprocessed import PreprocessedSeries
 from shd_bids.bids.series import DwiSeries
 from shd_bids.config import PreprocConfig, RunConfig
@@ -25,7 +26,7 @@ from shd_bids.dwi.gradients import (
 from shd_bids.dwi.images import open_image
 from shd_bids.dwi.shells import cluster_shells
 from shd_bids.dwi.unringing import find_slice_axis, why_not_unring
-from shd_bids.errors import ConfigError, ImageError
+from shd_bids.errors import AnatomyError, ConfigError, ImageError
 
 from .geometry_plan import GeometryPlan, plan_geometry
 from .sources import Series
@@ -42,6 +43,8 @@ class SeriesPlan:
     geometry: GeometryPlan | None  # None for preprocessed series
     slice_axis: int | None  # across which ringing is removed; None if it is not
     ringing: str  # why it is not, in words for the report
+    t1w_file: Path | None  # None if the anatomy is passed over
+    template: Template | None  # what finds the brain in it
     shell_bvals: tuple[float, ...]  # s/mm², b=0 first
     models: tuple[str, ...]
 
@@ -85,8 +88,9 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
         b0_threshold=config.preproc.b0_threshold,
         source=" + ".join(file.name for file in series.source_files),
     )
-    geometry, slice_axis, ringing = None, None, ""
+    geometry, slice_axis, ringing, t1w_file = None, None, "", None
     if isinstance(series, DwiSeries):
+        t1w_file = None if config.anat.skip_anat else series.t1w_file
         geometry = plan_geometry(series, [shape[3] for shape in shapes], config.preproc)
         slice_axis, ringing = _plan_unringing(series, shapes[0], config.preproc)
     shell_bvals = _find_shells(gradients, config.preproc)
@@ -97,6 +101,8 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
         geometry,
         slice_axis,
         ringing,
+        t1w_file,
+        _find_template(config.anat.anat_template) if t1w_file else None,
         shell_bvals,
         choose_models(config.deconv.fod_models, n_shell=len(shell_bvals)),
     )
@@ -122,6 +128,15 @@ def _open_run(
     table = read_gradients(gradient_files, convention, image.affine)
     check_volume_count(table, image.shape[3], dwi_file.name)
     return image.shape, table
+
+
+def _find_template(name: str) -> Template | None:
+    """Give the template's files; without them the run goes on, and says what it goes without."""
+    try:
+        return find_template(name, download=True)
+    except AnatomyError as error:
+        LOGGER.warning("%s The brain mask of the T1w image is taken from the series.", error)
+        return None
 
 
 def _plan_unringing(

@@ -187,6 +187,26 @@ def describe_series(plan: SeriesPlan, preproc: PreprocConfig) -> dict[str, Any]:
     return facts
 
 
+def init_anat_report_wf(*, target: Target, name: str = "anat_report_wf") -> LiterateWorkflow:
+    """Save the pictures of the structural image and of how it fits the series.
+
+    Inputs
+    ------
+    figures
+        By what they show.
+
+    Outputs
+    -------
+    None
+        Figures end in sinks.
+    """
+    workflow = LiterateWorkflow(name=name)
+    inputnode = Node(IdentityInterface(["figures"]), name="inputnode")
+    ds_anatomy = _figure_sink(target, "ds_anatomy", anatomy=".png", coregistration=".png")
+    workflow.connect([(inputnode, ds_anatomy, [("figures", "in_files")])])
+    return workflow
+
+
 def init_response_report_wf(
     *, target: Target, preproc: PreprocConfig, name: str = "response_report_wf"
 ) -> LiterateWorkflow:
