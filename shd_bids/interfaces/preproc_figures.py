@@ -151,7 +151,7 @@ class PlotBias(SimpleInterface):
             read_affine(bias_file),
             out_file,
             label="bias field that the signal was divided by",
-            cmap="viridis",
+            cmap="inferno",
             value_range=_BIAS_RANGE,
         )
         self._results["out_files"] = {"bias": str(out_file)}

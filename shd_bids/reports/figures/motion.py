@@ -103,7 +103,7 @@ def _draw_carpet(
     )
     if dropout is not None:
         volumes, slices = np.nonzero(dropout)
-        axes.scatter(volumes, slices, s=26, facecolors="none", edgecolors=INK, linewidths=1.1)
+        axes.scatter(volumes, slices, s=26, facecolors="none", edgecolors="#e67700", linewidths=1.3)
     axes.set_ylabel("slice")
     bar = axes.figure.colorbar(picture, ax=axes, pad=0.01, aspect=14)
     bar.set_label("signal against prediction, sd", fontsize=9, color=INK)
