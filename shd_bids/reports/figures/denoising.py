@@ -1,31 +1,14 @@
 """Before and after denoising: a picture that flickers when the pointer is over it."""
 
-import base64
-import io
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
-from PIL import Image
 
 from shd_bids.reports.figures.anatomy import grey_range, to_canonical
+from shd_bids.reports.figures.flicker import write_flicker
 from shd_bids.reports.figures.mosaic import Row, Stage
-
-_FLICKER = """\
-<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" \
-viewBox="0 0 {width} {height}" preserveAspectRatio="xMidYMid meet">
-<title>Before and after denoising</title>
-<style>
-.after {{ opacity: 0; }}
-svg:hover .after {{ animation: flicker 2s infinite step-end; }}
-@keyframes flicker {{ 0% {{ opacity: 1; }} 50% {{ opacity: 0; }} 100% {{ opacity: 1; }} }}
-</style>
-<image width="{width}" height="{height}" xlink:href="data:image/{kind};base64,{before}"/>
-<image class="after" width="{width}" height="{height}" \
-xlink:href="data:image/{kind};base64,{after}"/>
-</svg>
-"""
 
 
 def plot_denoising(
@@ -69,7 +52,7 @@ def plot_denoising(
     greys = grey_range(first, stage.mask)
     spread = 3.0 * float(np.std(removed[stage.mask])) if stage.mask.any() else 1.0
     noise = None if sigma is None else to_canonical(sigma, affine)[0]
-    pictures = []
+    pages = []
     for title, volume in (("before", first), ("after", second)):
         rows = [
             _row(stage, "axial", volume, greys, f"{title} denoising   {label}"),
@@ -79,16 +62,9 @@ def plot_denoising(
         if noise is not None:
             limits = (0.0, grey_range(noise, stage.mask)[1])
             rows.append(_row(stage, "axial", noise, limits, _noise_title(noise, stage.mask)))
-        pictures.append(_render(stage, rows))
-    width, height = pictures[0][1]
-    out_file.parent.mkdir(parents=True, exist_ok=True)
-    out_file.write_text(
-        _FLICKER.format(
-            width=width, height=height, kind="webp", before=pictures[0][0], after=pictures[1][0]
-        ),
-        encoding="utf-8",
-    )
-    return out_file
+        pages.append(stage.draw(rows))
+    first_page, second_page = pages
+    return write_flicker(first_page, second_page, out_file, title="Before and after denoising")
 
 
 def _row(
@@ -109,13 +85,3 @@ def _noise_title(noise: Float[np.ndarray, "x y z"], mask: Bool[np.ndarray, "x y 
     if known.size == 0:
         return "noise level"
     return f"noise level: median {np.median(known):.3g} in the units of the scanner"
-
-
-def _render(stage: Stage, rows: list[Row]) -> tuple[str, tuple[int, int]]:
-    """Draw a page and encode it; lossy at a quality where noise stays noise."""
-    buffer = io.BytesIO()
-    stage.draw(rows).savefig(buffer, format="png", dpi=100, facecolor="black")
-    image = Image.open(buffer).convert("RGB")
-    small = io.BytesIO()
-    image.save(small, format="webp", quality=85, method=4)
-    return base64.b64encode(small.getvalue()).decode("ascii"), image.size
