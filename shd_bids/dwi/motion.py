@@ -27,6 +27,7 @@ LOGGER = logging.getLogger(__name__)
 _N_SAMPLE = 3000  # voxels from which the predictor learns
 _N_COMPARED = 30_000  # voxels; many more cost time and tell little
 _FURTHEST_MM = 30.0
+_STILL_MM = 0.02  # a sweep that moves the head less ends its pass
 _N_FILL = 2
 
 
@@ -139,6 +140,8 @@ def correct_motion(
                 {"pass": stage.name, "rms_change_mm": float(np.sqrt(np.mean(np.square(moved))))}
             )
             LOGGER.info("Head motion, %(pass)s: moved by %(rms_change_mm).3f mm.", log[-1])
+            if np.sqrt(np.mean(np.square(moved))) < _STILL_MM:
+                break
         del images
         signal, predictor = _predict_from(dwi, domain, transforms, gradients, shells, outliers, 1)
         outliers, z_scores = _look_for_dropout(dwi, signal, predictor, domain, transforms, shells)
