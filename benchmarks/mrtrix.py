@@ -67,7 +67,7 @@ def fit_mrtrix(
         if answer.returncode:
             raise MrtrixError(f"dwi2fod {algorithm} failed: {answer.stderr.strip()[-500:]}")
         images = {
-            tissue: _read_on_grid(file, scan.affine)
+            tissue: read_on_grid(file, scan.affine)
             for tissue, file in output_files(scan, algorithm, folder).items()
         }
     fodf_sh = np.nan_to_num(images.pop("WM")) * scan.mask[..., None]
@@ -116,7 +116,7 @@ def output_files(scan: Scan, algorithm: str, folder: Path) -> dict[str, Path]:
     return {tissue: folder / f"fod-{tissue}.nii" for tissue in tissues}
 
 
-def _read_on_grid(file: Path, affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "x y z coef"]:
+def read_on_grid(file: Path, affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "x y z coef"]:
     """Read an image and flip and permute its voxel axes to those of ``affine``."""
     image = cast("nib.Nifti1Image", nib.load(file))
     turn = nib.orientations.ornt_transform(

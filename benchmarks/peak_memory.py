@@ -8,14 +8,34 @@ import ctypes
 import gc
 import multiprocessing
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class Measured(Generic[Result]):
+    """What a step gave and what it cost."""
+
+    result: Result
+    seconds: float
+    peak_memory_mib: float  # over the resident set before it; the result is in it
+
+
+def run_measured_here(step: Callable[[], Result]) -> Measured[Result]:
+    """Run a step once, in this process; memory of processes that it starts is not counted."""
+    before = _start_peak()
+    start = time.perf_counter()
+    result = step()
+    return Measured(result, time.perf_counter() - start, _read_peak_mib(before))
 
 
 def peak_memory_mib(build: Callable[..., Callable[[], object]], *arguments: Any) -> float:
@@ -73,14 +93,23 @@ def _measure(
 ) -> None:
     torch.set_num_threads(n_thread)
     step = build(*arguments)
+    before = _start_peak()
+    step()
+    step()
+    sender.send(_read_peak_mib(before))
+    sender.close()
+
+
+def _start_peak() -> int:
+    """Let the kernel count the peak from here, and give what is resident in KiB."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    _CLEAR.write_text("5")  # the peak starts from here
-    before = _read_kib("VmRSS")
-    step()
-    step()
-    sender.send((_read_kib("VmHWM") - before) / 1024)
-    sender.close()
+    _CLEAR.write_text("5")
+    return _read_kib("VmRSS")
+
+
+def _read_peak_mib(before_kib: int) -> float:
+    return (_read_kib("VmHWM") - before_kib) / 1024
 
 
 def _read_kib(field: str) -> int:
