@@ -75,7 +75,8 @@ def draw_preprocessing(rows: Sequence[dict[str, Any]], file: Path) -> None:
                 for name, value in scores.items()
                 if name.startswith(start) and name.endswith(_UNITS[title]) and value is not None
             }
-            axis.barh(list(bars), list(bars.values()))
+            colours = [f"C{list(means).index(name.rpartition(',')[0])}" for name in bars]
+            axis.barh(list(bars), list(bars.values()), color=colours)
             axis.invert_yaxis()
             axis.set_title(f"{title}: {protocol}", fontsize="medium")
             axis.tick_params(labelsize="small")
