@@ -234,7 +234,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print the tables and write what was asked for."""
     options = parse_arguments(argv)
-    logging.getLogger("dipy").setLevel(logging.WARNING)  # it tells of every volume
+    logging.getLogger("dipy").setLevel(logging.ERROR)  # it tells of every volume
     rows: list[dict[str, Any]] = []
     for row in measure(options):
         rows.append(row)
