@@ -3,7 +3,7 @@
 ``python -m benchmarks.preprocessing --json FILE`` scans a head that moves, under eddy currents,
 distortion, shading, ringing, dropout and noise, corrects it as the app does, and scores each step.
 Beside it: the scan as it is; the same head at rest with noise alone, as it is and denoised; DIPY's
-``motion_correction``, which is given our denoised and unrung series and leaves distortion and
+``motion_correction``, which is given our denoised series and leaves distortion and
 shading; MRtrix3's ``dwidenoise`` and ``mrdegibbs``. These two steps are scored on a head at rest
 that rings, for all tools alike. All fODFs are CSD with responses from the same data.
 """
@@ -129,7 +129,7 @@ def _measure_tools(
 
     if "dipy" in options.peers:
         costs = Costs()
-        moved = correct_motion_dipy(corrected.unrung, scan.affine, applied, costs)
+        moved = correct_motion_dipy(corrected.denoised, scan.affine, applied, costs)
         turned = rotate_gradients(applied, moved.transforms)
         scores = score_head(phantom, moved.transforms, turned)
         yield "dipy", scores | score_series(phantom, moved.dwi, turned), costs

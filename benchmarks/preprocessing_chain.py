@@ -10,7 +10,7 @@ from nibabel.affines import voxel_sizes
 
 from shd_bids.dwi.bias import correct_bias
 from shd_bids.dwi.denoise import denoise_mppca
-from shd_bids.dwi.distortion import correct_image
+from shd_bids.dwi.distortion import correct_image, leading_b0
 from shd_bids.dwi.field_estimation import FieldEstimate, estimate_field
 from shd_bids.dwi.gradients import GradientTable
 from shd_bids.dwi.mask import estimate_brain_mask
@@ -49,7 +49,7 @@ class Corrected:
 
     dwi: Float[np.ndarray, "x y z volume"]
     gradients: GradientTable
-    unrung: Float[np.ndarray, "x y z volume"]  # denoised, too; nothing is moved
+    denoised: Float[np.ndarray, "x y z volume"]  # nothing is moved
     fieldmap_hz: Float[np.ndarray, "x y z"]
     motion: MotionCorrection
     bias: Float[np.ndarray, "x y z"]
@@ -84,12 +84,13 @@ def correct(phantom: ArtefactPhantom, costs: Costs, *, n_threads: int = 1) -> Co
     x_mm, y_mm, z_mm = (float(mm) for mm in voxel_sizes(scan.affine))
     voxel_mm = (x_mm, y_mm, z_mm)
 
-    _, unrung = clean_still(scan.dwi, costs, n_threads=n_threads)
-    found, brain = costs.run("distortion", lambda: _find_field(phantom, unrung, shells, voxel_mm))
+    # its default leaves ringing as it is
+    denoised, _ = costs.run("denoise", lambda: denoise_mppca(scan.dwi, n_threads=n_threads))
+    found, brain = costs.run("distortion", lambda: _find_field(phantom, denoised, shells, voxel_mm))
     motion = costs.run(
         "motion",
         lambda: correct_motion(
-            unrung,
+            denoised,
             scan.affine,
             gradients,
             shells,
@@ -115,7 +116,7 @@ def correct(phantom: ArtefactPhantom, costs: Costs, *, n_threads: int = 1) -> Co
     return Corrected(
         dwi=dwi,
         gradients=rotate_gradients(gradients, motion.transforms),
-        unrung=unrung,
+        denoised=denoised,
         fieldmap_hz=found.fieldmap_hz,
         motion=motion,
         bias=bias,
@@ -129,10 +130,11 @@ def _find_field(
     shells: Shells,
     voxel_mm: tuple[float, float, float],
 ) -> tuple[FieldEstimate, Bool[np.ndarray, "x y z"]]:
-    """Find the field from the mean b=0 of either phase encoding, and the brain without it."""
+    """Find the field from the leading b=0 of either phase encoding, and the brain without it."""
     series, affine = phantom.truth.phase, phantom.scan.affine
     opposite = type(series)(series.axis, -series.sign, series.readout_s)
-    pairs = dwi[..., shells.volumes(0)].mean(axis=3), phantom.reverse_b0.mean(axis=3)
+    (leading,) = leading_b0(shells.index == 0, [series] * len(shells.index)).values()
+    pairs = dwi[..., leading].mean(axis=3), phantom.reverse_b0.mean(axis=3)
     images = np.stack(pairs).astype(np.float32)
     found = estimate_field(images, affine, [series, opposite])
     corrected = [

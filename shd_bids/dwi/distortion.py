@@ -147,6 +147,28 @@ def encode_on_grid(
     return PhaseEncoding(axis, sign, round(encoding.readout_s * longer, 9))
 
 
+def leading_b0(
+    is_b0: Bool[np.ndarray, " volume"], encodings: Sequence[PhaseEncoding]
+) -> dict[PhaseEncoding, list[int]]:
+    """Pick the b=0 volumes that show the head in one place: the first of each encoding.
+
+    Later ones are left out unless they follow at once: the head will have moved, and the mean of
+    two places has no field.
+
+    Examples
+    --------
+    >>> along = PhaseEncoding(1, 1, 0.05)
+    >>> list(leading_b0(np.array([True, True, False, True]), [along] * 4).values())
+    [[0, 1]]
+    """
+    picked: dict[PhaseEncoding, list[int]] = {}
+    for volume in np.flatnonzero(is_b0).tolist():
+        found = picked.setdefault(encodings[volume], [])
+        if not found or found[-1] == volume - 1:
+            found.append(volume)
+    return picked
+
+
 def distortion_measures(
     displacement_mm: Float[np.ndarray, "x y z"],
     before: Sequence[Float[np.ndarray, "x y z"]],

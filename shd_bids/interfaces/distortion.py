@@ -21,6 +21,7 @@ from shd_bids.dwi.distortion import (
     distortion_measures,
     encode_on_grid,
     field_displacement_mm,
+    leading_b0,
     resample_to_grid,
 )
 from shd_bids.dwi.field_estimation import check_encodings, estimate_field
@@ -59,7 +60,7 @@ class _PickB0OutputSpec(TraitedSpec):
 
 
 class PickB0(SimpleInterface):
-    """Average the b=0 volumes of each phase encoding, on the grid of the series."""
+    """Average the leading b=0 volumes of each phase encoding, on the grid of the series."""
 
     input_spec = _PickB0InputSpec
     output_spec = _PickB0OutputSpec
@@ -68,10 +69,11 @@ class PickB0(SimpleInterface):
         spec, out = self.inputs, Path(runtime.cwd)
         affine, dwi = read_affine(spec.dwi_file), read_array(spec.dwi_file)
         bvals = read_mrtrix_gradients(Path(spec.gradients_file)).bvals
-        images: dict[tuple[int, int, float], list[np.ndarray]] = {}
-        for volume in np.flatnonzero(bvals <= spec.b0_threshold):
-            images.setdefault(spec.phase_encodings[volume], []).append(dwi[..., volume])
-        means = [(key, np.mean(volumes, axis=0)) for key, volumes in images.items()]
+        encodings = [PhaseEncoding(*encoding) for encoding in spec.phase_encodings]
+        means = [
+            (_as_tuple(encoding), dwi[..., volumes].mean(axis=3))
+            for encoding, volumes in leading_b0(bvals <= spec.b0_threshold, encodings).items()
+        ]
         others = zip(
             spec.reverse_files or [],
             spec.reverse_bval_files or [],

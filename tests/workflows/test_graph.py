@@ -92,7 +92,6 @@ def test_denoising_can_be_switched_off(build):
 @pytest.mark.parametrize(
     ("setting", "step"),
     [
-        ({"unringing_method": "none"}, "unring_dwi"),
         ({"hmc": "none"}, "correct_motion"),
         ({"bias_correction": "none"}, "correct_bias"),
     ],
@@ -100,13 +99,26 @@ def test_denoising_can_be_switched_off(build):
 def test_each_correction_can_be_switched_off(config, series, setting, step):
     def steps(preproc):
         changed = replace(config, preproc=preproc)
-        plan = replace(plan_series(series[0], changed), slice_axis=None if "unr" in step else 2)
+        plan = plan_series(series[0], changed)
         workflow = init_participant_wf(label="01", plans=[plan], config=changed)
         return {name.split(".")[-1] for name in _names(workflow)}
 
     assert step not in steps(replace(config.preproc, **setting))
-    if step != "unring_dwi":
-        assert step in steps(config.preproc)
+    assert step in steps(config.preproc)
+
+
+def test_ringing_is_removed_if_asked_for_and_if_it_can_be(config, series):
+    def is_unrung(method):
+        changed = replace(config, preproc=replace(config.preproc, unringing_method=method))
+        plan = plan_series(series[0], changed)
+        names = _names(init_participant_wf(label="01", plans=[plan], config=changed))
+        return any(name.endswith("unring_dwi") for name in names), plan.ringing
+
+    assert is_unrung("subvoxel-shifts") == (True, "")
+    assert is_unrung("none") == (False, "--unringing-method is none")
+    unrung, reason = is_unrung("auto")  # six voxels are too few
+    assert not unrung
+    assert "6 voxels wide" in reason
 
 
 def test_nothing_is_resampled_where_nothing_moves_it(config, series):

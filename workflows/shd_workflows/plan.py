@@ -144,7 +144,7 @@ def _plan_unringing(
 ) -> tuple[int | None, str]:
     """Give the axis across the slices if ringing is removed, else why not."""
     if preproc.unringing_method == "none":
-        return None, "--unringing-method none was asked for"
+        return None, "--unringing-method is none"
     metadata = series.shared_metadata
     reason = why_not_unring(metadata, shape)
     if reason is not None and preproc.unringing_method == "auto":
