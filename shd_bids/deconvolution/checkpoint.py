@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from shd_bids import __version__
 from shd_bids.errors import WeightsError
@@ -50,7 +50,7 @@ def _write(tensors: dict[str, torch.Tensor], metadata: dict[str, str], file: Pat
     file.parent.mkdir(parents=True, exist_ok=True)
     # Always the same name: a process that is killed here leaves one file, which the next replaces.
     temporary = file.with_name(f".{file.name}.tmp")
-    save_file(tensors, temporary, metadata=metadata)
+    temporary.write_bytes(save(tensors, metadata))  # save_file would name another one at random
     temporary.replace(file)
 
 

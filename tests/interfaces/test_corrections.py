@@ -23,7 +23,10 @@ def _outputs(node, folder: Path):
 def series(tiny_phantom_dir, tmp_path_factory):
     stem = tiny_phantom_dir / "sub-01/dwi/sub-01_dwi"
     node = MergeRuns(
-        dwi_files=[f"{stem}.nii.gz"], bval_files=[f"{stem}.bval"], bvec_files=[f"{stem}.bvec"]
+        dwi_files=[f"{stem}.nii.gz"],
+        bval_files=[f"{stem}.bval"],
+        bvec_files=[f"{stem}.bvec"],
+        b0_threshold=100.0,
     )
     merged = _outputs(node, tmp_path_factory.mktemp("merge"))
     files = {"dwi_file": merged.dwi_file, "gradients_file": merged.gradients_file}
