@@ -48,6 +48,28 @@ SHORT_NAMES = {
 
 
 @dataclass(frozen=True)
+class NamedSeries:
+    """What a diffusion series is called by, raw or preprocessed."""
+
+    entities: dict[str, str]
+
+    @property
+    def participant_label(self) -> str:
+        """Label without ``sub-``."""
+        return self.entities["sub"]
+
+    @property
+    def session_label(self) -> str | None:
+        """Label without ``ses-``; None for a dataset without sessions."""
+        return self.entities.get("ses")
+
+    @property
+    def source_stem(self) -> str:
+        """Start of every output's name, as in ``sub-01_ses-test_acq-x``."""
+        return entity_stem(self.entities)
+
+
+@dataclass(frozen=True)
 class BidsName:
     """A file's name taken apart: ``sub-01_desc-brain_mask.nii.gz`` and the like."""
 

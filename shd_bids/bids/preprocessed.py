@@ -16,7 +16,7 @@ from shd_bids.bids.companions import Choices, find_companion, find_sidecar, list
 from shd_bids.bids.dataset import check_sessions, read_dataset_description, select_participants
 from shd_bids.bids.filters import matches
 from shd_bids.bids.generators import is_by_qsiprep
-from shd_bids.bids.names import ENTITY_ORDER, BidsName, entity_stem
+from shd_bids.bids.names import ENTITY_ORDER, BidsName, NamedSeries
 from shd_bids.bids.preprocessed_files import (
     IMAGES,
     GradientFiles,
@@ -32,10 +32,9 @@ _SPACES = ("ACPC", "T1w", None)  # in order of preference; T1w is what QSIPrep w
 
 
 @dataclass(frozen=True)
-class PreprocessedSeries:
+class PreprocessedSeries(NamedSeries):
     """A preprocessed series and what came with it; what did not is None."""
 
-    entities: dict[str, str]
     space: str | None
     dwi_file: Path
     gradients: GradientFiles
@@ -44,21 +43,6 @@ class PreprocessedSeries:
     qc_file: Path | None
     anatomy: PreprocessedAnatomy | None
     metadata: dict[str, Any]
-
-    @property
-    def participant_label(self) -> str:
-        """Label without ``sub-``."""
-        return self.entities["sub"]
-
-    @property
-    def session_label(self) -> str | None:
-        """Label without ``ses-``; None for a dataset without sessions."""
-        return self.entities.get("ses")
-
-    @property
-    def source_stem(self) -> str:
-        """Start of every output's name, as in ``sub-01_ses-test_acq-x``."""
-        return entity_stem(self.entities)
 
     @property
     def source_files(self) -> tuple[Path, ...]:

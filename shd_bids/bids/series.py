@@ -10,7 +10,7 @@ from typing import Any
 from bids.layout import BIDSLayout
 
 from shd_bids.bids.fieldmaps import EpiFieldmap, find_fieldmaps
-from shd_bids.bids.names import entity_stem
+from shd_bids.bids.names import NamedSeries
 from shd_bids.bids.query import describe_missing, find_images, short_entities
 from shd_bids.bids.runs import DwiRun, choose_runs, read_run
 from shd_bids.errors import BidsDataError
@@ -19,32 +19,16 @@ LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class DwiSeries:
+class DwiSeries(NamedSeries):
     """The runs that become one output: one session, one acquisition.
 
     ``reverse_phase_runs`` and ``fieldmaps`` serve distortion correction alone.
     """
 
-    entities: dict[str, str]
     runs: tuple[DwiRun, ...]
     reverse_phase_runs: tuple[DwiRun, ...]
     fieldmaps: tuple[EpiFieldmap, ...]
     t1w_file: Path | None
-
-    @property
-    def participant_label(self) -> str:
-        """Label without ``sub-``."""
-        return self.entities["sub"]
-
-    @property
-    def session_label(self) -> str | None:
-        """Label without ``ses-``; None for a dataset without sessions."""
-        return self.entities.get("ses")
-
-    @property
-    def source_stem(self) -> str:
-        """Start of every output's name, as in ``sub-01_ses-test_acq-x``."""
-        return entity_stem(self.entities)
 
     @property
     def source_files(self) -> tuple[Path, ...]:

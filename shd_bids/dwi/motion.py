@@ -136,11 +136,10 @@ def correct_motion(
             failed |= lost
             transforms = transforms.relative_to(first)
             moved = [distance_mm(domain, before, transforms, v) for v in range(dwi.shape[3])]
-            log.append(
-                {"pass": stage.name, "rms_change_mm": float(np.sqrt(np.mean(np.square(moved))))}
-            )
+            change_mm = float(np.sqrt(np.mean(np.square(moved))))
+            log.append({"pass": stage.name, "rms_change_mm": change_mm})
             LOGGER.info("Head motion, %(pass)s: moved by %(rms_change_mm).3f mm.", log[-1])
-            if np.sqrt(np.mean(np.square(moved))) < _STILL_MM:
+            if change_mm < _STILL_MM:
                 break
         del images
         signal, predictor = _predict_from(dwi, domain, transforms, gradients, shells, outliers, 1)
