@@ -9,24 +9,22 @@ its parameters and the signal y, its normal equations are
 
 Two things that are known help where this likelihood is flat. Eddy currents are linear in the
 gradient, so that nine numbers give those of all volumes (the second-level model of Andersson and
-Sotiropoulos, NeuroImage 125, 2016). And a head seldom jumps: from one volume to the next it moves
-by little, which also ties the diffusion-weighted volumes to the b=0 volumes between them.
+Sotiropoulos, NeuroImage 125, 2016). And a head seldom jumps (`steadiness`).
 """
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.spatial.transform import Rotation
 
 from .gradients import GradientTable
 from .prediction import Predictor
 from .sampling import Domain
 from .shells import Shells
+from .steadiness import Steadiness, expect_steady, learn_steadiness
 from .transforms import VolumeTransforms
 from .volume_registration import HUBER, PRIOR, advance, derivatives
 
 _TRUST = 0.2  # of the information: a residual is part noise, part what the process cannot tell
 _N_RIGID, _N_EDDY = 6, 9
-_STEADINESS = np.repeat([0.3, np.deg2rad(0.3)], 3)  # how far a head moves between volumes: mm, rad
 
 
 def step_together(
@@ -36,12 +34,13 @@ def step_together(
     transforms: VolumeTransforms,
     gradients: GradientTable,
     shells: Shells,
+    steadiness: Steadiness,
     *,
     chosen: Bool[np.ndarray, " voxel"],
     information: float,
     has_eddy: bool,
     may_jump: bool,
-) -> VolumeTransforms:
+) -> tuple[VolumeTransforms, Steadiness]:
     """Take one step with all volumes.
 
     Parameters
@@ -56,6 +55,8 @@ def step_together(
         As the scanner applied them.
     shells
         Of the volumes.
+    steadiness
+        How far the head is expected to move between two volumes.
     chosen
         Voxels to compare.
     information
@@ -63,13 +64,15 @@ def step_together(
     has_eddy
         Look for eddy currents, too, not only for the head.
     may_jump
-        Whether large movements between two volumes are believed (a Cauchy prior, not a Gaussian
-        one). Before the shells have been brought to b=0 they are not.
+        Whether large movements between two volumes are believed, and how large they are is learnt.
+        Before the shells have been brought to b=0 they are not.
 
     Returns
     -------
-    VolumeTransforms
+    transforms
         After the step.
+    steadiness
+        As the step tells.
     """
     normal, gradient = _normal_equations(
         signal, predictor, domain, transforms, chosen, _TRUST * information
@@ -80,15 +83,18 @@ def step_together(
         design = design[:, :rigid]
     design_apart = design @ _apart(shells, design.shape[1])
     normal, gradient = design_apart.T @ normal @ design_apart, design_apart.T @ gradient
-    firmness, pull = _steadiness(transforms, may_jump=may_jump)
+    firmness, pull = expect_steady(transforms, steadiness, may_jump=may_jump)
     normal[:rigid, :rigid] += firmness
     gradient[:rigid] += pull
     spread = np.concatenate([np.tile(PRIOR[:_N_RIGID], len(signal)), np.tile(PRIOR[_N_RIGID:], 3)])
     normal += np.diag(1 / spread[: len(normal)] ** 2)
-    step = design @ -np.linalg.solve(normal, gradient)
+    covariance = np.linalg.inv(normal)
+    step = design @ -(covariance @ gradient)
     for volume, change in enumerate(step.reshape(len(signal), -1)):
         transforms = advance(transforms, volume, change)
-    return transforms
+    if may_jump:
+        steadiness = learn_steadiness(transforms, steadiness, covariance[:rigid, :rigid])
+    return transforms, steadiness
 
 
 def _normal_equations(
@@ -136,17 +142,3 @@ def _apart(shells: Shells, n_unknown: int) -> Float[np.ndarray, "unknown unknown
         alike = np.kron(np.outer(member, member) / member.sum(), np.eye(_N_RIGID))
         projection[: len(alike), : len(alike)] -= alike
     return projection
-
-
-def _steadiness(
-    transforms: VolumeTransforms, *, may_jump: bool
-) -> tuple[Float[np.ndarray, "rigid rigid"], Float[np.ndarray, " rigid"]]:
-    """Give curvature and slope of the expectation that the head stays where it was."""
-    turned = Rotation.from_euler("xyz", transforms.rotation_rad)
-    turns = (turned[1:] * turned[:-1].inv()).as_rotvec()
-    moves = np.hstack([np.diff(transforms.translation_mm, axis=0), turns]) / _STEADINESS
-    weight = 1 / (1 + (moves**2).sum(axis=1) / _N_RIGID) if may_jump else np.ones(len(moves))
-    difference = np.diff(np.eye(transforms.n_volume), axis=0)
-    curvature = np.kron(difference.T * weight @ difference, np.diag(1 / _STEADINESS**2))
-    slope = (difference.T * weight) @ (moves / _STEADINESS)
-    return curvature, slope.ravel()

@@ -19,6 +19,7 @@ from .outliers import find_outliers, slice_area_mm2, slice_loss, volume_predicti
 from .prediction import Predictor, gaussian_process_predictor
 from .sampling import Domain, interpolate, lies_inside
 from .shells import Shells
+from .steadiness import Steadiness
 from .transforms import PhaseEncoding, VolumeTransforms, rotate_gradients
 from .volume_registration import distance_mm, register_volume
 
@@ -102,7 +103,7 @@ def correct_motion(
         Relative to the first b=0 volume.
     """
     domain = Domain.about(mask, affine, encodings, field_hz)
-    transforms = VolumeTransforms.identity(dwi.shape[3])
+    transforms, steadiness = VolumeTransforms.identity(dwi.shape[3]), Steadiness()
     outliers = np.zeros((dwi.shape[3], dwi.shape[2]), dtype=bool)
     z_scores, failed = np.full(outliers.shape, np.nan), dict[int, str]()
     first, log = int(shells.volumes(0)[0]), list[dict[str, float | str]]()
@@ -120,13 +121,14 @@ def correct_motion(
             signal, predictor = _predict_from(
                 images, domain, transforms, gradients, shells, outliers, stage.order
             )
-            transforms = step_together(
+            transforms, steadiness = step_together(
                 signal,
                 predictor,
                 domain,
                 transforms,
                 gradients,
                 shells,
+                steadiness,
                 chosen=chosen,
                 information=information,
                 has_eddy=stage.has_eddy,

@@ -9,6 +9,7 @@ from shd_bids.dwi.joint_registration import step_together
 from shd_bids.dwi.prediction import Predictor
 from shd_bids.dwi.sampling import Domain, interpolate
 from shd_bids.dwi.shells import Shells
+from shd_bids.dwi.steadiness import Steadiness
 from shd_bids.dwi.transforms import PhaseEncoding, VolumeTransforms
 from shd_bids.dwi.volume_registration import advance, distance_mm
 from shd_bids.testing.scan import make_affine
@@ -31,17 +32,18 @@ def run(domain, now, *, scale=1.0, n_step=8, may_jump=True, has_eddy=False):
     """Take steps with two volumes that should look alike; the scale is that of their precision."""
     image = gaussian_filter(np.random.default_rng(0).normal(size=SHAPE), 2.0)
     image = (1000 + 5000 * image).astype(np.float32)
-    precision = np.zeros((3, 3))
+    precision, steadiness = np.zeros((3, 3)), Steadiness()
     precision[1:, 1:] = np.array([[1e-4, -9.9e-5], [-9.9e-5, 1e-4]]) * scale
     for _ in range(n_step):
         seen = [interpolate(image, domain.locate(now, v), 1) for v in range(3)]
-        now = step_together(
+        now, steadiness = step_together(
             np.stack(seen),
             Predictor(precision),
             domain,
             now,
             GRADIENTS,
             SHELLS,
+            steadiness,
             chosen=domain.brain,
             information=1.0,
             has_eddy=has_eddy,
