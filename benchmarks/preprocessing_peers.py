@@ -72,7 +72,7 @@ def as_transforms(
     return VolumeTransforms(
         affines[:, :3, :3] @ centre + affines[:, :3, 3] - centre,
         Rotation.from_matrix(turns).as_euler("xyz"),
-        np.zeros((len(affines), 3)),
+        np.zeros((len(affines), 4)),
     )
 
 

@@ -29,6 +29,7 @@ DESCRIPTIONS = {
     "eddy_x": "eddy-current displacement along the phase axis, mm per mm along the image's x axis",
     "eddy_y": "eddy-current displacement along the phase axis, mm per mm along the image's y axis",
     "eddy_z": "eddy-current displacement along the phase axis, mm per mm along the image's z axis",
+    "eddy_offset": "eddy-current displacement along the phase axis in the centre of the image, mm",
     "num_bad_slices": "slices with signal dropout, which were replaced by their prediction",
 }
 
@@ -77,11 +78,11 @@ def volume_confounds(
         columns |= _named("trans", transforms.translation_mm)
         columns |= _named("rot", transforms.rotation_rad)
         columns["framewise_displacement"] = framewise_displacement(transforms)
-        columns |= _named("eddy", transforms.eddy)
+        columns |= _named("eddy", transforms.eddy) | {"eddy_offset": transforms.eddy[:, 3]}
     if dropout is not None:
         columns["num_bad_slices"] = dropout.sum(axis=1).astype(np.float64)
     return {name: columns[name] for name in DESCRIPTIONS if name in columns}
 
 
-def _named(stem: str, vectors: Float[np.ndarray, "volume 3"]) -> dict[str, np.ndarray]:
+def _named(stem: str, vectors: Float[np.ndarray, "volume _"]) -> dict[str, np.ndarray]:
     return {f"{stem}_{axis}": vectors[:, i] for i, axis in enumerate("xyz")}

@@ -8,7 +8,7 @@ its parameters and the signal y, its normal equations are
     sum over w of P_vw J_v' J_w d_w = - J_v' (P y)_v        for each volume v.
 
 Two things that are known help where this likelihood is flat. Eddy currents are linear in the
-gradient, so that nine numbers give those of all volumes (the second-level model of Andersson and
+gradient, so that twelve numbers give those of all volumes (the second-level model of Andersson and
 Sotiropoulos, NeuroImage 125, 2016). And a head seldom jumps (`steadiness`).
 """
 
@@ -24,7 +24,7 @@ from .transforms import VolumeTransforms
 from .volume_registration import HUBER, PRIOR, advance, derivatives
 
 _TRUST = 0.2  # of the information: a residual is part noise, part what the process cannot tell
-_N_RIGID, _N_EDDY = 6, 9
+_N_RIGID, _N_EDDY = 6, 4
 
 
 def step_together(
@@ -86,7 +86,9 @@ def step_together(
     firmness, pull = expect_steady(transforms, steadiness, may_jump=may_jump)
     normal[:rigid, :rigid] += firmness
     gradient[:rigid] += pull
-    spread = np.concatenate([np.tile(PRIOR[:_N_RIGID], len(signal)), np.tile(PRIOR[_N_RIGID:], 3)])
+    spread = np.concatenate(
+        [np.tile(PRIOR[:_N_RIGID], len(signal)), np.repeat(PRIOR[_N_RIGID:], 3)]
+    )
     normal += np.diag(1 / spread[: len(normal)] ** 2)
     covariance = np.linalg.inv(normal)
     step = design @ -(covariance @ gradient)
@@ -123,14 +125,14 @@ def _normal_equations(
 
 
 def _design(gradients: GradientTable, shells: Shells) -> Float[np.ndarray, "row unknown"]:
-    """Make the parameters of all volumes from their head positions and the nine eddy numbers."""
+    """Make the parameters of all volumes from their head positions and the twelve eddy numbers."""
     n_volume = len(shells.index)
     strength = np.sqrt(shells.bvals[shells.index] / shells.bvals[-1])
-    design = np.zeros((n_volume, len(PRIOR), n_volume * _N_RIGID + _N_EDDY))
+    design = np.zeros((n_volume, len(PRIOR), n_volume * _N_RIGID + 3 * _N_EDDY))
     for volume, applied in enumerate(gradients.bvecs_ras * strength[:, None]):
         first = volume * _N_RIGID
         design[volume, :_N_RIGID, first : first + _N_RIGID] = np.eye(_N_RIGID)
-        design[volume, _N_RIGID:, -_N_EDDY:] = np.kron(np.eye(3), applied)
+        design[volume, _N_RIGID:, -3 * _N_EDDY :] = np.kron(np.eye(_N_EDDY), applied)
     return design.reshape(-1, design.shape[2])
 
 

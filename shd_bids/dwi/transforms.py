@@ -4,13 +4,14 @@ This is the one convention of all steps of the correction. A point p of the corr
 is found in volume v at
 
     q = R_v (p - c) + c + t_v                     the head has moved, about the centre c of the grid
-    o = q + e [g_v · (q - c) + s_v T f(p) m]      the signal is displaced along the phase axis e
+    o = q + e [g_v · (q - c) + h_v + s_v T f(p) m]    the signal is displaced along the phase axis e
 
-with the rotation R and translation t of the head, the eddy-current gradient g (mm along the phase
-axis for each mm along the image's x, y and z axis), the off-resonance field f in Hz, which moves
-with the head, the total readout time T in s, the voxel's edge m along the phase axis in mm and the
-sign s of the phase encoding: BIDS's ``j`` displaces along the image's second axis by +T f voxels
-where the field is positive, ``j-`` by as many backwards.
+with the rotation R and translation t of the head, the gradient g of the eddy currents' field (mm
+along the phase axis for each mm along the image's x, y and z axis) and its even part h (mm
+everywhere, not to be taken for the head's translation), the off-resonance field f in Hz, which
+moves with the head, the total readout time T in s, the voxel's edge m along the phase axis in mm
+and the sign s of the phase encoding: BIDS's ``j`` displaces along the image's second axis by +T f
+voxels where the field is positive, ``j-`` by as many backwards.
 """
 
 from dataclasses import dataclass, replace
@@ -32,7 +33,7 @@ _AXES = "ijk"
 _COLUMNS = {
     "translation_mm": ("trans_x", "trans_y", "trans_z"),
     "rotation_rad": ("rot_x", "rot_y", "rot_z"),
-    "eddy": ("eddy_x", "eddy_y", "eddy_z"),
+    "eddy": ("eddy_x", "eddy_y", "eddy_z", "eddy_offset"),
 }
 
 
@@ -70,17 +71,19 @@ class PhaseEncoding:
 class VolumeTransforms:
     """Head position and linear eddy currents of every volume, by the convention above.
 
-    ``rotation_rad`` holds angles about the fixed RAS axes, x first, then y, then z.
+    ``rotation_rad`` holds angles about the fixed RAS axes, x first, then y, then z; ``eddy`` holds
+    g and h.
     """
 
     translation_mm: Float[np.ndarray, "volume 3"]
     rotation_rad: Float[np.ndarray, "volume 3"]
-    eddy: Float[np.ndarray, "volume 3"]
+    eddy: Float[np.ndarray, "volume 4"]
 
     @classmethod
     def identity(cls, n_volume: int) -> "VolumeTransforms":
         """Give the transforms of a head that never moved."""
-        return cls(*np.zeros((3, n_volume, 3)))
+        still = np.zeros((n_volume, 3))
+        return cls(still, still.copy(), np.zeros((n_volume, 4)))
 
     @property
     def n_volume(self) -> int:
@@ -130,7 +133,10 @@ def voxel_matrix(
     motion, eddy = np.eye(4), np.eye(4)
     motion[:3, :3] = transforms.rotations()[volume]
     motion[:3, 3] = transforms.translation_mm[volume]
-    eddy[:3, :3] += np.outer(axes[:, phase_axis], np.linalg.solve(axes.T, transforms.eddy[volume]))
+    pull = np.append(
+        np.linalg.solve(axes.T, transforms.eddy[volume, :3]), transforms.eddy[volume, 3]
+    )
+    eddy[:3] += np.outer(axes[:, phase_axis], pull)
     to_centre, back = np.eye(4), np.eye(4)
     to_centre[:3, 3], back[:3, 3] = -centre, centre
     return np.linalg.inv(affine) @ back @ eddy @ motion @ to_centre @ affine
@@ -209,7 +215,7 @@ def resample_volume(
 
 
 def write_transforms(transforms: VolumeTransforms, file: Path) -> None:
-    """Write a row per volume as TSV: mm, radians, mm per mm; by rename."""
+    """Write a row per volume as TSV: mm, radians, mm per mm, mm; by rename."""
     columns = {
         column: getattr(transforms, name)[:, axis]
         for name, names in _COLUMNS.items()

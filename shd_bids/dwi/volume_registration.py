@@ -20,7 +20,7 @@ _STILL_VOX = 0.01  # a step that moves no voxel further ends the search
 _N_STEP = 10
 _FURTHEST_MM = 30.0
 _LEAST_OVERLAP = 0.3
-PRIOR = np.repeat([3.0, np.deg2rad(3.0), 0.02], 3)  # how far a search may well go
+PRIOR = np.repeat([3.0, np.deg2rad(3.0), 0.02, 1.0], [3, 3, 3, 1])  # how far a search may well go
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ def register_volume(
     some = domain.only(chosen)
     terms, centred = target[:, chosen], some.centred_mm()
     now, spread, slope = transforms, 0.0, None
-    prior = PRIOR[: 9 if has_eddy else 6]
+    prior = PRIOR[: None if has_eddy else 6]
     gone = np.zeros(len(prior))
     still_mm = _STILL_VOX * voxel_sizes(domain.affine).min()
     for _ in range(_N_STEP):
@@ -166,7 +166,7 @@ def derivatives(
     domain: Domain,
     transforms: VolumeTransforms,
     volume: int,
-) -> Float[np.ndarray, "9 voxel"]:
+) -> Float[np.ndarray, "10 voxel"]:
     """Differentiate what is seen of a volume by translation, further rotation, eddy currents.
 
     The volume's slope is the target's, carried along: where o = E q, q = R p + t and E = 1 + e g',
@@ -176,10 +176,10 @@ def derivatives(
     phase = axes[:, domain.encodings[volume].axis]
     turned = centred_mm @ transforms.rotations()[volume].T
     slope = slope @ transforms.rotations()[volume].T.astype(slope.dtype)
-    pull = np.linalg.solve(axes.T, transforms.eddy[volume])  # the eddy gradient, world axes
+    pull = np.linalg.solve(axes.T, transforms.eddy[volume, :3])  # the eddy gradient, world axes
     along = slope @ phase / (1 + pull @ phase)
     in_image = (turned + transforms.translation_mm[volume]) @ axes
-    rows = [slope, np.cross(turned, slope), along[:, None] * in_image]
+    rows = [slope, np.cross(turned, slope), along[:, None] * in_image, along[:, None]]
     return np.concatenate(rows, axis=1).T.astype(np.float32)
 
 

@@ -37,6 +37,7 @@ _MOTION_COLUMNS = {
         f"eddy_{x}": {"Description": f"Along the phase axis for each mm along {x} of the image"}
         for x in "xyz"
     },
+    "eddy_offset": {"Description": "Along the phase axis, in the centre", "Units": "mm"},
 }
 
 

@@ -23,6 +23,7 @@ from .scheme import MULTI_SHELL, make_scheme
 from .truth import sample_truth
 
 N_REVERSE = 3  # b=0 volumes of opposite phase encoding
+_OFF_CENTRE_MM = 25.0  # how far the grid's centre may lie from the gradients' isocentre
 _LEAST_LOSS = 0.3  # of the signal of a slice that drops out
 _BRAIN_SLICE = 0.2  # of the area of the largest: smaller slices never drop out
 
@@ -36,7 +37,8 @@ class Artefacts:
     motion_mm, motion_deg
         Farthest the head is from its first DWI volume.
     eddy
-        Largest displacement along the phase axis, mm for each mm from the centre.
+        Largest displacement along the phase axis, mm for each mm from the gradients' isocentre,
+        which lies off the grid's centre.
     field_hz
         Largest bump of the susceptibility field.
     bias
@@ -192,13 +194,16 @@ def _draw_eddy(
     affine: Float[np.ndarray, "4 4"],
     largest: float,
     generator: np.random.Generator,
-) -> Float[np.ndarray, "volume 3"]:
+) -> Float[np.ndarray, "volume 4"]:
     """Draw eddy currents that are linear in the diffusion gradient, whose square is b."""
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     strength = np.sqrt(table.bvals / table.bvals.max())[:, None]
     coupling = generator.standard_normal((3, 3))
     coupling *= largest / np.linalg.norm(coupling, ord=2)
-    return strength * (table.bvecs_ras @ axes) @ coupling
+    linear = strength * (table.bvecs_ras @ axes) @ coupling
+    # a stream of its own, so that all other draws are the same with and without an offset
+    centre_mm = generator.spawn(1)[0].uniform(-1, 1, 3) * _OFF_CENTRE_MM / np.sqrt(3)
+    return np.column_stack([linear, linear @ centre_mm])
 
 
 def _draw_dropout(

@@ -118,7 +118,7 @@ class Scanner:
         hz = off_resonance_hz(self._in_head(edges, transforms, volume), self.field_hz)
         size_mm = voxel_sizes(self.affine)
         axes = self.affine[:3, :3] / size_mm
-        eddy_mm = (edges @ axes) @ transforms.eddy[volume]
+        eddy_mm = (edges @ axes) @ transforms.eddy[volume, :3] + transforms.eddy[volume, 3]
         shift_vox = eddy_mm / size_mm[phase.axis] + phase.sign * phase.readout_s * hz
         return self.reconstruct(push_along(shaded, _N_FINE * shift_vox, phase.axis))
 

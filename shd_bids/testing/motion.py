@@ -37,7 +37,7 @@ def draw_motion(
     path -= path[reference]
     translation_mm = _scale(path[:, :3], max_mm)
     turn = Rotation.from_rotvec(_scale(path[:, 3:], np.deg2rad(max_deg)))
-    return VolumeTransforms(translation_mm, turn.as_euler("xyz"), np.zeros((n_volume, 3)))
+    return VolumeTransforms(translation_mm, turn.as_euler("xyz"), np.zeros((n_volume, 4)))
 
 
 def _scale(vectors: np.ndarray, largest: float) -> np.ndarray:

@@ -115,7 +115,7 @@ def test_positions_come_back_from_world_affines():
     generator = np.random.default_rng(1)
     turns = Rotation.from_rotvec(0.1 * generator.standard_normal((4, 3)))
     true = VolumeTransforms(
-        generator.standard_normal((4, 3)), turns.as_euler("xyz"), np.zeros((4, 3))
+        generator.standard_normal((4, 3)), turns.as_euler("xyz"), np.zeros((4, 4))
     )
     affine = make_affine((24, 24, 20), 3.0)
     voxel = [voxel_matrix(true, volume, affine, (24, 24, 20), 1) for volume in range(4)]
@@ -129,7 +129,7 @@ def test_dipys_affines_follow_the_head_by_our_convention():
     shape, affine, costs = (24, 24, 20), make_affine((24, 24, 20), 3.0), Costs()
     turn = np.array([[0.0, 0.0, 0.0], [0.06, -0.04, 0.1]])
     shift = np.array([[0.0, 0.0, 0.0], [2.0, -3.0, 1.0]])
-    true = VolumeTransforms(shift, turn, np.zeros((2, 3)))
+    true = VolumeTransforms(shift, turn, np.zeros((2, 4)))
     blobs = np.zeros(shape)
     blobs[6:-6, 6:-6, 6:-6] = np.random.default_rng(1).uniform(0, 9, (12, 12, 8))
     blobs = gaussian_filter(blobs, 1.5)

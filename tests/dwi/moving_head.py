@@ -34,9 +34,9 @@ def random_transforms(shells, *, mm, degrees, eddy, seed=0):
     random, n_volume = np.random.default_rng(seed), len(shells.index)
     translation = random.uniform(-mm, mm, (n_volume, 3))
     rotation = np.deg2rad(random.uniform(-degrees, degrees, (n_volume, 3)))
-    gradient = random.uniform(-eddy, eddy, (n_volume, 3)) * (shells.index > 0)[:, None]
+    currents = random.uniform(-eddy, eddy, (n_volume, 4)) * (shells.index > 0)[:, None]
     translation[0] = rotation[0] = 0
-    return VolumeTransforms(translation, rotation, gradient)
+    return VolumeTransforms(translation, rotation, currents)
 
 
 def encodings(n_volume, axis=1):

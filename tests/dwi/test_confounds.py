@@ -47,6 +47,6 @@ def test_dropped_slices_are_counted_by_volume(columns):
 def test_a_turn_counts_as_its_arc_on_the_head():
     turned = np.zeros((2, 3))
     turned[1, 0] = 0.02
-    transforms = VolumeTransforms(np.zeros((2, 3)), turned, np.zeros((2, 3)))
+    transforms = VolumeTransforms(np.zeros((2, 3)), turned, np.zeros((2, 4)))
     assert framewise_displacement(transforms)[1] == pytest.approx(1.0)
     assert np.isnan(framewise_displacement(transforms)[0])

@@ -94,7 +94,7 @@ def test_head_movement_and_gain_between_the_images_are_told_from_the_field():
     transforms = VolumeTransforms(
         np.stack([np.zeros(3), shift]),
         np.deg2rad([[0.0, 0, 0], [1.5, -1.0, 2.0]]),
-        np.zeros((2, 3)),
+        np.zeros((2, 4)),
     )
     images = scan(head, field, encodings, affine, transforms, gains=(1.0, 1.3))
     found = estimate_field(images, affine, encodings)

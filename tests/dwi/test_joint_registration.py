@@ -18,7 +18,7 @@ SHAPE = (26, 28, 24)
 AFFINE = make_affine(SHAPE, 2.0)
 SHELLS = Shells(np.array([0.0, 1000.0]), np.array([0, 1, 1]))
 GRADIENTS = GradientTable(np.array([0.0, 1000.0, 1000.0]), np.eye(3)[[0, 1, 2]])
-STEP = np.array([0.6, -0.4, 0.5, 0.01, -0.01, 0.02, 0, 0, 0])
+STEP = np.array([0.6, -0.4, 0.5, 0.01, -0.01, 0.02, 0, 0, 0, 0])
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_what_the_images_do_not_tell_is_that_the_head_keeps_still(domain):
 
 
 def test_a_large_jump_is_held_back_less_where_jumps_are_believed(domain):
-    jump = np.array([3.0, 0, 0, 0, 0, 0, 0, 0, 0])
+    jump = np.array([3.0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
     away = advance(advance(VolumeTransforms.identity(3), 1, jump), 2, jump)
     steady, jumping = (run(domain, away, may_jump=may, n_step=1) for may in (False, True))
     kept = [some.relative_to(0).translation_mm[1, 0] for some in (steady, jumping)]

@@ -62,7 +62,9 @@ def test_a_prediction_lies_where_the_volume_shows_it(field_hz):
     field = np.full(SHAPE, field_hz)
     domain = Domain.about(mask, AFFINE, [PhaseEncoding(1, 1, 0.05)], field)
     transforms = VolumeTransforms(
-        np.array([[1.0, 0.5, -1.0]]), np.array([[0.05, 0.0, 0.04]]), np.array([[0.0, 0.01, 0.0]])
+        np.array([[1.0, 0.5, -1.0]]),
+        np.array([[0.05, 0.0, 0.04]]),
+        np.array([[0.0, 0.01, 0.0, 0.5]]),
     )
     seen = interpolate(truth, domain.locate(transforms, 0), 1) * domain.stretch(transforms, 0)
     values, index = volume_prediction(seen.astype(np.float32), domain, transforms, 0)

@@ -80,7 +80,7 @@ def test_motion_is_measured_from_the_first_volume():
     moved, turned = np.zeros((3, 3)), np.zeros((3, 3))
     moved[1:, 0] = 3.0
     turned[2, 2] = np.deg2rad(2)
-    transforms = VolumeTransforms(moved, turned, np.zeros((3, 3)))
+    transforms = VolumeTransforms(moved, turned, np.zeros((3, 4)))
     dropout = np.zeros((3, 8), dtype=bool)
     dropout[1, 4] = True
     measures = motion_measures(transforms, dropout)

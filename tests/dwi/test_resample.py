@@ -69,7 +69,7 @@ def test_signal_that_the_field_stretched_keeps_its_sum_on_any_grid(resolution_mm
 
 def test_displacement_adds_translations_and_arcs():
     moved = VolumeTransforms(
-        np.array([[0.0, 0, 0], [1, -2, 0]]), np.array([[0.0, 0, 0], [0, 0, 0.02]]), np.zeros((2, 3))
+        np.array([[0.0, 0, 0], [1, -2, 0]]), np.array([[0.0, 0, 0], [0, 0, 0.02]]), np.zeros((2, 4))
     )
     assert framewise_displacement(moved)[1] == pytest.approx(1 + 2 + 50 * 0.02)
     assert np.isnan(framewise_displacement(moved)[0])

@@ -15,7 +15,7 @@ def walk(scale_mm, scale_deg, seed=0):
     random = np.random.default_rng(seed)
     steps = random.standard_normal((N, 6)) / np.abs(random.standard_normal(N))[:, None]
     path = (steps * np.repeat([scale_mm, np.deg2rad(scale_deg)], 3)).cumsum(axis=0)
-    return VolumeTransforms(path[:, :3], path[:, 3:].clip(-1, 1), np.zeros((N, 3)))
+    return VolumeTransforms(path[:, :3], path[:, 3:].clip(-1, 1), np.zeros((N, 4)))
 
 
 def learn(transforms, unsure=0.0, n_time=60):
@@ -35,7 +35,7 @@ def test_the_scale_of_the_movements_is_learnt():
 def test_one_jump_does_not_make_a_steady_head_restless():
     rows = np.zeros((N, 3))
     rows[N // 2 :] = 5.0
-    assert learn(VolumeTransforms(rows, 0 * rows, 0 * rows)).translation_mm < 0.05
+    assert learn(VolumeTransforms(rows, 0 * rows, np.zeros((N, 4)))).translation_mm < 0.05
 
 
 def test_movements_that_are_not_known_well_are_not_taken_for_small_ones():
@@ -53,6 +53,6 @@ def test_the_slope_is_that_of_the_distribution(may_jump):
         square = (moves**2).sum()
         return 3.5 * np.log1p(square) if may_jump else square / 2
 
-    transforms = VolumeTransforms(row, np.zeros((2, 3)), np.zeros((2, 3)))
+    transforms = VolumeTransforms(row, np.zeros((2, 3)), np.zeros((2, 4)))
     slope = expect_steady(transforms, steadiness, may_jump=may_jump)[1].reshape(2, 6)[:, :3]
     assert np.allclose(slope.ravel(), approx_fprime(row.ravel(), cost), rtol=1e-3)

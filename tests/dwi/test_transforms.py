@@ -25,7 +25,7 @@ def some_transforms(n_volume=3, seed=0):
     return VolumeTransforms(
         random.normal(0, 2, (n_volume, 3)),
         random.normal(0, 0.05, (n_volume, 3)),
-        random.normal(0, 0.01, (n_volume, 3)),
+        random.normal(0, 0.01, (n_volume, 4)),
     )
 
 
@@ -41,7 +41,7 @@ def test_a_point_is_observed_where_the_convention_says(orientation):
     axes = affine[:3, :3] / 2.0
     moved = transforms.rotations()[1] @ (world(affine, point) - centre)
     moved = moved + transforms.translation_mm[1]
-    displacement_mm = transforms.eddy[1] @ (axes.T @ moved)
+    displacement_mm = transforms.eddy[1] @ np.append(axes.T @ moved, 1.0)
     expected = moved + axes[:, 1] * displacement_mm + centre
     matrix = voxel_matrix(transforms, 1, affine, SHAPE, phase_axis=1)
     assert np.allclose(world(affine, (matrix @ [*point, 1])[:3]), expected)
@@ -73,7 +73,7 @@ def test_the_volume_taken_for_reference_has_not_moved():
 
 def test_a_change_of_reference_keeps_where_volumes_lie_to_each_other():
     transforms, affine = some_transforms(), make_affine(SHAPE, 2.0)
-    still = VolumeTransforms(transforms.translation_mm, transforms.rotation_rad, np.zeros((3, 3)))
+    still = VolumeTransforms(transforms.translation_mm, transforms.rotation_rad, np.zeros((3, 4)))
 
     def between(some):
         first, other = (voxel_matrix(some, v, affine, SHAPE, 1) for v in (0, 1))
@@ -84,7 +84,7 @@ def test_a_change_of_reference_keeps_where_volumes_lie_to_each_other():
 
 def test_directions_turn_back_with_the_head():
     angles = np.array([[0.0, 0.0, np.pi / 2]])  # the nose from +y to -x
-    transforms = VolumeTransforms(np.zeros((1, 3)), angles, np.zeros((1, 3)))
+    transforms = VolumeTransforms(np.zeros((1, 3)), angles, np.zeros((1, 4)))
     applied = GradientTable(np.array([1000.0]), np.array([[-1.0, 0.0, 0.0]]))
     assert np.allclose(rotate_gradients(applied, transforms).bvecs_ras, [[0, 1, 0]])
 

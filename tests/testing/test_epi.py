@@ -12,7 +12,7 @@ FORTH, BACK = PhaseEncoding(1, 1, 0.05), PhaseEncoding(1, -1, 0.05)
 STILL = VolumeTransforms.identity(1)
 
 
-def one_volume(shift=(0, 0, 0), angles=(0, 0, 0), eddy=(0, 0, 0)):
+def one_volume(shift=(0, 0, 0), angles=(0, 0, 0), eddy=(0, 0, 0, 0)):
     return VolumeTransforms(*(np.array([row], dtype=float) for row in (shift, angles, eddy)))
 
 
@@ -49,7 +49,7 @@ def test_stretching_to_twice_the_length_halves_the_signal():
 
 
 def test_distortion_and_eddy_currents_keep_the_signal():
-    eddy = one_volume(eddy=(0.02, -0.03, 0.02))
+    eddy = one_volume(eddy=(0.02, -0.03, 0.02, 0.7))
     plain = b0_image(Scanner(SHAPE, make_affine(SHAPE, VOXEL_MM)))
     distorted = b0_image(Scanner(SHAPE, make_affine(SHAPE, VOXEL_MM), field_hz=80.0), eddy)
     assert np.abs(distorted - plain).max() > 500

@@ -26,7 +26,7 @@ def ball():
 def positions(n_volume=5, seed=0):
     random = np.random.default_rng(seed)
     shifts, angles = random.normal(0, [[[2.0]], [[0.05]]], (2, n_volume, 3))
-    return VolumeTransforms(shifts, angles, np.zeros((n_volume, 3)))
+    return VolumeTransforms(shifts, angles, np.zeros((n_volume, 4)))
 
 
 def table(n_volume=5):
@@ -52,7 +52,7 @@ def test_a_shift_and_a_turn_count_in_mm_and_degrees():
     moved = VolumeTransforms(
         np.array([[0, 0, 0], [0.3, 0, 0.4], [0, 0, 0]]),
         np.radians([[0.0, 0, 0], [0, 0, 0], [0, 2.0, 0]]),
-        np.zeros((3, 3)),
+        np.zeros((3, 4)),
     )
     error = score_motion(moved, still, AFFINE, ball())
     assert np.allclose(error.translation_mm, [0, 0.5, 0])

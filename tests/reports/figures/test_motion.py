@@ -14,7 +14,7 @@ SHELLS = Shells(np.array([0.0, 1000.0]), np.array([0, 1, 1, 1, 0, 1, 1, 1]))
 @pytest.fixture
 def transforms():
     generator = np.random.default_rng(0)
-    return VolumeTransforms(*generator.normal(0, 0.1, (3, 8, 3)))
+    return VolumeTransforms(*(generator.normal(0, 0.1, (8, n)) for n in (3, 3, 4)))
 
 
 def test_a_dropped_slice_is_marked(transforms, tmp_path):
