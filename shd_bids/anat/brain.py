@@ -15,6 +15,12 @@ from .volume import Volume
 
 LOGGER = logging.getLogger(__name__)
 
+MASK_METHODS = {
+    "given": "the image came without skull: its brain is what is not 0",
+    "template": "the brain of the template, brought to the image by registration",
+    "dwi": "poor: taken over from the diffusion series, because there was no template",
+}
+
 _LARGEST_BRAIN_MM3 = 2.2e6
 _RIM_MM = 3.0
 _BRIDGE_MM = 1.5

@@ -48,6 +48,7 @@ summary { cursor: pointer; color: var(--accent); }
 .methods p, .methods li { max-width: 86ch; }
 .alert { padding: 0.6rem 1rem; border-radius: 0.3rem; max-width: none; }
 .alert-success { background: #e6f6ec; color: #14532d; }
+.alert-warning { background: #fff4d6; color: #663c00; }
 .alert-danger { background: #fdecea; color: #7f1d1d; }
 .crash { border: 1px solid #f5c2c0; border-radius: 0.3rem; padding: 0.4rem 1rem; margin: 0.8rem 0; }
 .crash summary { color: #7f1d1d; overflow-wrap: anywhere; }

@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from shd_bids.anat.bias import correct_bias
 from shd_bids.anat.brain import (
+    MASK_METHODS,
     dice,
     is_skull_stripped,
     mask_from_dwi,
@@ -121,7 +122,7 @@ class _SkullStripInputSpec(_ThreadedInputSpec):
 
 class _SkullStripOutputSpec(TraitedSpec):
     mask_file = File(desc="brain mask of the T1w image")
-    method = traits.Enum("given", "template", "dwi", desc="where it comes from; dwi is poor")
+    method = traits.Enum(*MASK_METHODS, desc="where it comes from; dwi is poor")
 
 
 class SkullStrip(SimpleInterface):

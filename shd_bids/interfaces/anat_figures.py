@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, traits
 
+from shd_bids.anat.brain import MASK_METHODS
+from shd_bids.bids.files import write_text
 from shd_bids.reports.figures.tissue_outlines import plot_tissue_outlines
+from shd_bids.reports.fragments import alert, fact_table
 
 from .nifti import read_affine, read_array, read_mask
 from .preproc_figures import FiguresOutputSpec
@@ -14,6 +17,7 @@ from .preproc_figures import FiguresOutputSpec
 class _PlotAnatomyInputSpec(BaseInterfaceInputSpec):
     t1w_file = File(exists=True, mandatory=True, desc="T1w image without bias")
     mask_file = File(exists=True, mandatory=True, desc="its brain")
+    mask_method = traits.Enum(*MASK_METHODS, mandatory=True, desc="where its brain comes from")
     tissue_file = File(exists=True, mandatory=True, desc="its tissues, 4-D")
     b0_file = File(exists=True, mandatory=True, desc="mean of the b=0 volumes")
     mask_dwi_file = File(exists=True, mandatory=True, desc="T1w brain mask on the series' grid")
@@ -38,5 +42,18 @@ class PlotAnatomy(SimpleInterface):
                 read_array(image), read_mask(mask), read_array(tissue), read_affine(image),
                 Path(files[name]),
             )  # fmt: skip
+        files["brain"] = str(out / "brain.html")
+        write_text(Path(files["brain"]), _describe_mask(spec.mask_method))
         self._results["out_files"] = files
         return runtime
+
+
+def _describe_mask(method: str) -> str:
+    facts = fact_table({"Brain mask": f"{method} ({MASK_METHODS[method]})"})
+    if method != "dwi":
+        return facts
+    return facts + alert(
+        "The brain mask of the T1w image is poor. It cannot tell whether the two images fit, and "
+        "tissues near its rim are doubtful. Give a template with --anat-template.",
+        "warning",
+    )

@@ -16,7 +16,7 @@ from shd_bids.bids.files import write_text
 from shd_bids.dwi.bias import correct_bias
 from shd_bids.dwi.orientation import OrientationCheck, check_orientation
 from shd_bids.dwi.unringing import remove_gibbs_ringing
-from shd_bids.reports.fragments import data_table, note
+from shd_bids.reports.fragments import alert, data_table, note
 
 from .nifti import read_affine, read_array, read_mask, write_array
 from .series import SeriesInputSpec, load_series
@@ -129,7 +129,6 @@ def _as_html(check: OrientationCheck) -> str:
         for index in (order if 0 in order else [*order, 0])
     ]
     heads = ["rows of the .bvec file", "fibre coherence", "standard errors below the one given"]
-    verdict = note(check.describe())
-    if check.is_wrong:
-        verdict = f'<div class="alert alert-danger">{verdict}</div>'
+    said = check.describe()
+    verdict = alert(said, "danger") if check.is_wrong else note(said)
     return verdict + "\n" + data_table(heads, rows)

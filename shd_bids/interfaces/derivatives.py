@@ -25,6 +25,7 @@ class _SaveDerivativesInputSpec(BaseInterfaceInputSpec):
     sidecars = traits.Dict(
         traits.Str, traits.Dict, desc="content of the JSON file beside a file, by key"
     )
+    found = traits.Dict(desc="fields of every sidecar that only the run could tell")
     output_dir = Directory(mandatory=True, desc="root of the output dataset")
 
 
@@ -45,12 +46,12 @@ class SaveDerivatives(SimpleInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         output_dir, out_files = Path(self.inputs.output_dir), {}
-        sidecars = self.inputs.sidecars or {}
+        sidecars, found = self.inputs.sidecars or {}, self.inputs.found or {}
         for key, source in self.inputs.in_files.items():
             destination = output_dir / self.inputs.paths[key]
             save_file(Path(source), destination)
             if key in sidecars:
-                _write_sidecar(sidecars[key], destination)
+                _write_sidecar(sidecars[key] | found, destination)
             out_files[key] = str(destination)
         self._results["out_files"] = out_files
         return runtime

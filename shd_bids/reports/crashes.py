@@ -4,6 +4,8 @@ import re
 from html import escape
 from pathlib import Path
 
+from .fragments import alert
+
 _NODE = re.compile(r"^Node:\s*(\S+)", re.MULTILINE)
 
 
@@ -22,10 +24,10 @@ def crash_fragment(crash_dir: Path) -> str:
     """
     crash_files = sorted(crash_dir.glob("crash*"))
     if not crash_files:
-        return '<p class="alert alert-success">No errors to report.</p>'
+        return alert("No errors to report.", "success")
     count = len(crash_files)
     steps = "1 step failed" if count == 1 else f"{count} steps failed"
-    parts = [f'<p class="alert alert-danger">{steps}, and what depends on them was not run.</p>']
+    parts = [alert(f"{steps}, and what depends on them was not run.", "danger")]
     parts.extend(_one_crash(file) for file in crash_files)
     return "\n".join(parts)
 

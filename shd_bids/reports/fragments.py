@@ -139,6 +139,29 @@ def note(text: str) -> str:
     return f"<p>{escape(text)}</p>"
 
 
+def alert(text: str, kind: str) -> str:
+    """Write one paragraph of plain text that is seen at once.
+
+    Parameters
+    ----------
+    text
+        A sentence or two.
+    kind
+        ``success``, ``warning`` or ``danger``.
+
+    Returns
+    -------
+    str
+        A coloured ``<p>``.
+
+    Examples
+    --------
+    >>> alert("b < 100", "danger")
+    '<p class="alert alert-danger">b &lt; 100</p>'
+    """
+    return f'<p class="alert alert-{kind}">{escape(text)}</p>'
+
+
 def duration(seconds: float) -> str:
     """Say a time in the units that a reader would use.
 

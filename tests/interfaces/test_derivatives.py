@@ -39,6 +39,12 @@ def test_a_file_and_its_sidecar_get_their_names(source, tmp_path):
     ]
 
 
+def test_what_only_the_run_could_tell_joins_the_sidecar(source, tmp_path):
+    _save(source, tmp_path / "out", sidecars={"map": {"Units": "1"}}, found={"Verdict": "good"})
+    sidecar = json.loads((tmp_path / "out/sub-01/dwi/sub-01_dwimap.json").read_text())
+    assert sidecar == {"Units": "1", "Verdict": "good"}
+
+
 def test_what_did_not_change_is_not_copied_again(source, tmp_path):
     _save(source, tmp_path / "out", sidecars={"map": {"Units": "1"}})
     folder = tmp_path / "out/sub-01/dwi"

@@ -95,6 +95,9 @@ def _run(scene: Scene, template: Template | None, folder: Path) -> dict:
 def test_brain_tissues_and_position_are_found_through_a_template(scene, tmp_path):
     out = _run(scene, scene.template, tmp_path)
     assert out["skull_strip"].method == "template"
+    said = Path(out["plot_anatomy"].out_files["brain"]).read_text()
+    assert "template (" in said
+    assert "alert" not in said
     mask = read_mask(out["skull_strip"].mask_file)
     assert dice(mask, scene.mask) > 0.9
     found = to_matrix(read_transform(Path(out["register_to_dwi"].t1w_to_dwi_file)))
@@ -116,4 +119,6 @@ def test_brain_tissues_and_position_are_found_through_a_template(scene, tmp_path
 def test_without_a_template_the_mask_comes_from_the_series(scene, tmp_path):
     out = _run(scene, None, tmp_path)
     assert out["skull_strip"].method == "dwi"
+    said = Path(out["plot_anatomy"].out_files["brain"]).read_text()
+    assert "alert-warning" in said
     assert dice(read_mask(out["skull_strip"].mask_file), scene.mask) > 0.9

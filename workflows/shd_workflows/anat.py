@@ -180,7 +180,7 @@ def init_anat_wf(
         (tissue_to_dwi, outputnode, [("out_file", "tissue_dwi_file")]),
         (compare_masks, outputnode, [("dice_distance", "t1_dice_distance")]),
         (prepare_t1w, plot_anatomy, [("t1w_file", "t1w_file")]),
-        (skull_strip, plot_anatomy, [("mask_file", "mask_file")]),
+        (skull_strip, plot_anatomy, [("mask_file", "mask_file"), ("method", "mask_method")]),
         (segment_tissue, plot_anatomy, [("tissue_file", "tissue_file")]),
         (inputnode, plot_anatomy, [("b0_file", "b0_file")]),
         (mask_to_dwi, plot_anatomy, [("out_file", "mask_dwi_file")]),

@@ -14,6 +14,7 @@ from nipype.interfaces.utility import IdentityInterface
 from niworkflows.engine.workflows import LiterateWorkflow
 
 from shd_bids import __version__
+from shd_bids.anat.brain import MASK_METHODS
 from shd_bids.bids.names import derivative_path
 from shd_bids.bids.preprocessed import PreprocessedSeries
 from shd_bids.bids.sidecars import bids_uri, generic_sidecar
@@ -261,6 +262,8 @@ def init_anat_derivatives_wf(
     ------
     mask_dwi_file, tissue_dwi_file
         Brain mask and tissue probabilities of the T1w image, in the space of the series.
+    mask_method
+        Where the brain mask comes from.
     t1w_to_dwi_file, dwi_to_t1w_file
         Rigid transforms.
     t1w_to_template_file, template_to_t1w_file
@@ -278,7 +281,11 @@ def init_anat_derivatives_wf(
     saved: dict[str, tuple[str, dict[str, Any]]] = {
         "mask_dwi": (
             target.path("mask", ".nii.gz", datatype="anat", space=space, desc="T1w"),
-            {"Type": "Brain", "Description": "Brain mask of the T1w image, on the series' grid."},
+            {
+                "Type": "Brain",
+                "Description": "Brain mask of the T1w image, on the series' grid.",
+                "MaskMethodLevels": MASK_METHODS,
+            },
         ),
         "tissue_dwi": (
             target.path("probseg", ".nii.gz", datatype="anat", space=space),
@@ -297,10 +304,15 @@ def init_anat_derivatives_wf(
             extension=extension,
         ).as_posix()
         saved[what] = path, {"Description": f"Brings images of {start} to {end}; ITK, LPS."}
-    inputnode = Node(IdentityInterface([f"{what}_file" for what in saved]), name="inputnode")
+    inputnode = Node(
+        IdentityInterface([*(f"{what}_file" for what in saved), "mask_method"]), name="inputnode"
+    )
     for what, (path, sidecar) in saved.items():
         node = target.sink(f"ds_{what}", {what: path}, {what: sidecar | {"Sources": sources}})
         workflow.connect([(inputnode, node, [((f"{what}_file", _under, what), "in_files")])])
+        if what == "mask_dwi":
+            found = ("mask_method", _under, "MaskMethod")
+            workflow.connect([(inputnode, node, [(found, "found")])])
     return workflow
 
 

@@ -202,7 +202,9 @@ def init_anat_report_wf(*, target: Target, name: str = "anat_report_wf") -> Lite
     """
     workflow = LiterateWorkflow(name=name)
     inputnode = Node(IdentityInterface(["figures"]), name="inputnode")
-    ds_anatomy = _figure_sink(target, "ds_anatomy", anatomy=".png", coregistration=".png")
+    ds_anatomy = _figure_sink(
+        target, "ds_anatomy", brain=".html", anatomy=".png", coregistration=".png"
+    )
     workflow.connect([(inputnode, ds_anatomy, [("figures", "in_files")])])
     return workflow
 
