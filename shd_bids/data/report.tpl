@@ -47,6 +47,11 @@ summary { cursor: pointer; color: var(--accent); }
 .methods { background: #f5f7fa; border-left: 3px solid var(--accent); padding: 0.4rem 1.4rem; }
 .methods p, .methods li { max-width: 86ch; }
 .alert { padding: 0.6rem 1rem; border-radius: 0.3rem; max-width: none; }
+.light { display: inline-block; padding: 0 0.55rem; border-radius: 0.8rem; white-space: nowrap;
+  background: #e4e7eb; color: #3e4c59; }
+.light-good { background: #c9efd6; color: #14532d; }
+.light-look { background: #ffe29a; color: #663c00; }
+.light-poor { background: #f8b4ae; color: #7f1d1d; }
 .alert-success { background: #e6f6ec; color: #14532d; }
 .alert-warning { background: #fff4d6; color: #663c00; }
 .alert-danger { background: #fdecea; color: #7f1d1d; }

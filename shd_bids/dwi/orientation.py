@@ -12,6 +12,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 from dipy.core.gradients import gradient_table
@@ -93,6 +94,28 @@ class OrientationCheck:
     @property
     def _enough(self) -> bool:
         return self.n_voxel >= _MIN_VOXELS and self.n_block >= _MIN_BLOCKS
+
+    def measures(self) -> dict[str, float | int]:
+        """Give the verdict and what it rests on as columns of ``image_qc``."""
+        return {
+            "gradient_check": int(self.is_right) - int(self.is_wrong),
+            "gradient_coherence": float(self.coherence[0]),
+            "gradient_coherence_other": float(self.coherence[self.runner_up]),
+            "gradient_lead": float(self.lead[self.runner_up]),
+        }
+
+    def fields(self) -> dict[str, Any]:
+        """Give the verdict as fields of a sidecar."""
+        return {
+            "Verdict": self.describe(),
+            "Warning": self.is_wrong,
+            "FibreCoherence": float(self.coherence[0]),
+            "BestOther": {
+                "BvecRows": self.rows[self.runner_up],
+                "FibreCoherence": float(self.coherence[self.runner_up]),
+                "StandardErrorsBelow": float(self.lead[self.runner_up]),
+            },
+        }
 
     def describe(self) -> str:
         """Give the verdict in words, for log and report."""

@@ -5,6 +5,8 @@ compared with that of the same slice in the other volumes of the shell. Here the
 robust, so that a slice that drops often is still found.
 """
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float
 from nibabel.affines import voxel_sizes
@@ -115,6 +117,43 @@ def find_outliers(
         z_scores[judged] = away / np.maximum(spread, np.median(spread)).clip(_LEAST_SPREAD)
     with np.errstate(invalid="ignore"):
         return (z_scores < -THRESHOLD) & (loss < -_LEAST_LOSS), z_scores
+
+
+def slice_report(
+    z_scores: Float[np.ndarray, "volume z"], outliers: Bool[np.ndarray, "volume z"]
+) -> dict[str, Any]:
+    """Say which slices dropped, volume by volume, as fields of ``slice_qc``.
+
+    Parameters
+    ----------
+    z_scores, outliers
+        As of `find_outliers`.
+
+    Returns
+    -------
+    dict[str, Any]
+        Volumes and slices are counted from 0.
+    """
+    dropped = [
+        {"volume": volume, "slice": level, "z_score": round(float(z_scores[volume, level]), 2)}
+        for volume, level in np.argwhere(outliers).tolist()
+    ]
+    return {
+        "Description": (
+            "Signal of every slice of the series as acquired against its prediction from all other "
+            "volumes. All outliers were replaced by their prediction."
+        ),
+        "Axes": ["volume", "slice, along the third axis of the image"],
+        "Units": (
+            "robust standard deviations from the median of the slice in its shell; negative where "
+            "signal is missing; null where the slice holds too little brain to be judged"
+        ),
+        "OutlierBelow": -THRESHOLD,
+        "OutlierLeastLossPercent": 100 * _LEAST_LOSS,
+        "Outliers": dropped,
+        "OutliersPerVolume": outliers.sum(axis=1).tolist(),
+        "JudgedPerVolume": (~np.isnan(z_scores)).sum(axis=1).tolist(),
+    }
 
 
 def slice_area_mm2(affine: Float[np.ndarray, "4 4"]) -> float:

@@ -19,7 +19,7 @@ _MEANINGS = {
     "raw_max_b": ("Largest b-value", "s/mm²"),
     "raw_num_directions": ("Diffusion-weighted volumes", ""),
     "num_volumes_b": ("Volumes at b={} s/mm²", ""),
-    "raw_neighbor_corr": ("Correlation of neighbouring volumes, raw", "below 0.4 is poor"),
+    "raw_neighbor_corr": ("Correlation of neighbouring volumes, raw", ""),
     "preproc_neighbor_corr": ("Correlation of neighbouring volumes, preprocessed", ""),
     "mask_volume_ml": ("Volume of the brain mask", "ml"),
     "noise_sigma": ("Noise, standard deviation", "scanner units"),
@@ -31,10 +31,16 @@ _MEANINGS = {
     "max_translation": ("Translation from the first b=0, largest", "mm"),
     "max_rotation": ("Rotation from the first b=0, largest", "degrees"),
     "raw_num_bad_slices": ("Slices with dropout, replaced", ""),
+    "bad_slices_percent": ("Slices with dropout, of those that hold brain", "%"),
     "max_displacement_mm": ("Distortion along the phase axis, largest", "mm"),
     "rms_displacement_mm": ("Distortion along the phase axis, root mean square", "mm"),
     "difference_before": ("Disagreement of opposite b=0 images, distorted", "of their mean"),
     "difference_after": ("Disagreement of opposite b=0 images, corrected", "of their mean"),
+    "gradient_check": ("Gradients fit the images", "1 yes, 0 cannot be told, -1 no"),
+    "gradient_coherence": ("Fibre coherence with the gradients as read", ""),
+    "gradient_coherence_other": ("Fibre coherence with the best other axes", ""),
+    "gradient_lead": ("Fibre coherence as read over the best other", "standard errors"),
+    "t1_dice_distance": ("Distance of the T1w mask and the series' mask", "1 - Dice index"),
 }
 
 
@@ -53,7 +59,7 @@ def acquisition_measures(raw: MeasuredSeries) -> dict[str, float | int]:
     """Count volumes and voxels of a series as acquired; the first columns of ``image_qc``.
 
     ``raw_neighbor_corr`` is the mean correlation in the mask of each diffusion-weighted volume
-    with its nearest neighbour in q-space (Yeh et al., NeuroImage 202, 2019); below 0.4 is poor.
+    with its nearest neighbour in q-space (Yeh et al., NeuroImage 202, 2019).
     """
     measures: dict[str, float | int] = {}
     for axis, n, edge in zip("xyz", raw.dwi.shape[:3], raw.voxel_size_mm, strict=True):
@@ -129,7 +135,9 @@ def preproc_measures(
 
 
 def motion_measures(
-    transforms: VolumeTransforms, dropout: Bool[np.ndarray, "volume slice"] | None = None
+    transforms: VolumeTransforms,
+    dropout: Bool[np.ndarray, "volume slice"],
+    judged: Bool[np.ndarray, "volume slice"],
 ) -> dict[str, float | int]:
     """Measure how much the head moved and how many slices lost their signal.
 
@@ -139,6 +147,8 @@ def motion_measures(
         Of all volumes, relative to the first b=0.
     dropout
         Slices that were replaced.
+    judged
+        Slices that hold enough brain to tell.
 
     Returns
     -------
@@ -149,15 +159,14 @@ def motion_measures(
     angle = np.arccos(
         np.clip((np.trace(transforms.rotations(), axis1=1, axis2=2) - 1) / 2, -1.0, 1.0)
     )
-    measures: dict[str, float | int] = {
+    return {
         "mean_fd": float(displacement.mean()),
         "max_fd": float(displacement.max()),
         "max_translation": float(np.linalg.norm(transforms.translation_mm, axis=1).max()),
         "max_rotation": float(np.rad2deg(angle.max())),
+        "raw_num_bad_slices": int(dropout.sum()),
+        "bad_slices_percent": 100 * float(dropout.sum()) / max(int(judged.sum()), 1),
     }
-    if dropout is not None:
-        measures["raw_num_bad_slices"] = int(dropout.sum())
-    return measures
 
 
 def describe_measure(name: str) -> tuple[str, str]:

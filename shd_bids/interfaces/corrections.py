@@ -91,6 +91,8 @@ class _CheckOrientationInputSpec(SeriesInputSpec):
 class _CheckOrientationOutputSpec(TraitedSpec):
     verdict = traits.Str(desc="what was found, for log and report")
     ok = traits.Bool(desc="no other table fits the images better beyond doubt")
+    measures = traits.Dict(desc="verdict and what it rests on, by name")
+    fields = traits.Dict(desc="the same for a sidecar")
     table_file = File(desc="fibre coherence of every change of axes, TSV")
     out_files = traits.Dict(traits.Str, File(exists=True), desc="verdict as HTML")
 
@@ -112,6 +114,8 @@ class CheckOrientation(SimpleInterface):
         self._results |= {
             "verdict": check.describe(),
             "ok": not check.is_wrong,
+            "measures": check.measures(),
+            "fields": check.fields(),
             "table_file": write_table(columns, out / "orientation.tsv"),
             "out_files": {"orientation": str(out / "orientation.html")},
         }

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from nibabel.affines import voxel_sizes
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -58,13 +59,14 @@ class _MeasureQualityInputSpec(SeriesInputSpec):
     mask_file = File(exists=True, mandatory=True, desc="brain mask")
     raw_measures = traits.Dict(desc="of the series as acquired, by name")
     field_measures = traits.Dict(desc="of the distortion, by name")
+    gradient_measures = traits.Dict(desc="of the check of the gradients, by name")
     transforms_file = File(exists=True, desc="head motion and eddy currents")
     outliers_file = File(exists=True, desc="slices that were replaced")
     given_confounds_file = File(exists=True, desc="confounds that came with the series")
 
 
 class _MeasureQualityOutputSpec(TraitedSpec):
-    qc_file = File(desc="one row of measures")
+    measures = traits.Dict(desc="of the series, by name")
     confounds_file = File(desc="one row per volume")
 
 
@@ -79,15 +81,13 @@ class MeasureQuality(SimpleInterface):
         series = _load(spec)
         measures = dict(spec.raw_measures or {})
         measures |= preproc_measures(series, measures.get("noise_sigma"))
-        measures |= spec.field_measures or {}
+        measures |= {**(spec.field_measures or {}), **(spec.gradient_measures or {})}
         transforms, dropout = None, None
         if isdefined(spec.transforms_file):
             transforms = read_transforms(Path(spec.transforms_file))
-            _, dropout = read_outliers(Path(spec.outliers_file))
-            measures |= motion_measures(transforms, dropout)
-        self._results["qc_file"] = write_table(
-            {name: [value] for name, value in measures.items()}, out / "qc.tsv"
-        )
+            scores, dropout = read_outliers(Path(spec.outliers_file))
+            measures |= motion_measures(transforms, dropout, ~np.isnan(scores))
+        self._results["measures"] = measures
         self._results["confounds_file"] = spec.given_confounds_file
         if not isdefined(spec.given_confounds_file):
             columns = volume_confounds(

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from shd_bids.dwi.outliers import find_outliers, slice_loss, volume_prediction
+from shd_bids.dwi.outliers import (
+    find_outliers,
+    slice_loss,
+    slice_report,
+    volume_prediction,
+)
 from shd_bids.dwi.sampling import Domain, interpolate
 from shd_bids.dwi.shells import Shells
 from shd_bids.dwi.transforms import PhaseEncoding, VolumeTransforms
@@ -31,6 +36,16 @@ def test_a_slice_far_below_its_shell_is_found(loss, shells):
     outliers, z_scores = find_outliers(loss, shells)
     assert np.argwhere(outliers).tolist() == [[9, 7]]
     assert z_scores[9, 7] < -10
+
+
+def test_the_report_of_slices_lists_each_outlier_by_its_volume(loss, shells):
+    loss[9, 7] = loss[9, 11] = -0.3
+    outliers, z_scores = find_outliers(loss, shells)
+    report = slice_report(z_scores, outliers)
+    assert [(one["volume"], one["slice"]) for one in report["Outliers"]] == [(9, 7), (9, 11)]
+    assert all(one["z_score"] < report["OutlierBelow"] for one in report["Outliers"])
+    assert report["OutliersPerVolume"] == [2 if volume == 9 else 0 for volume in range(24)]
+    assert report["JudgedPerVolume"] == [18] * 24
 
 
 def test_bright_slices_and_unjudged_ones_are_no_outliers(loss, shells):

@@ -83,12 +83,15 @@ def test_motion_is_measured_from_the_first_volume():
     transforms = VolumeTransforms(moved, turned, np.zeros((3, 4)))
     dropout = np.zeros((3, 8), dtype=bool)
     dropout[1, 4] = True
-    measures = motion_measures(transforms, dropout)
+    judged = np.ones((3, 8), dtype=bool)
+    judged[:, :3] = False
+    measures = motion_measures(transforms, dropout, judged)
     assert measures["max_translation"] == pytest.approx(3)
     assert measures["max_rotation"] == pytest.approx(2)
     assert measures["max_fd"] == pytest.approx(3)
     assert measures["mean_fd"] == pytest.approx((3 + 50 * np.deg2rad(2)) / 2)
     assert measures["raw_num_bad_slices"] == 1
+    assert measures["bad_slices_percent"] == pytest.approx(100 / 15)
 
 
 def test_every_measure_is_described_once(scan):
@@ -97,10 +100,15 @@ def test_every_measure_is_described_once(scan):
         *acquisition_measures(series),
         *noise_measures(series, noise_map(10.0)),
         *preproc_measures(series, 10.0),
-        *motion_measures(VolumeTransforms.identity(3), np.zeros((3, 2), dtype=bool)),
+        *motion_measures(VolumeTransforms.identity(3), *np.zeros((2, 3, 2), dtype=bool)),
         "max_displacement_mm",
         "rms_displacement_mm",
         "difference_before",
         "difference_after",
+        "gradient_check",
+        "gradient_coherence",
+        "gradient_coherence_other",
+        "gradient_lead",
+        "t1_dice_distance",
     ]
     assert len({describe_measure(name) for name in names}) == len(names)

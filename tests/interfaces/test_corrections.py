@@ -63,6 +63,9 @@ def test_the_orientation_check_lists_all_24_tables_and_leaves_the_given_one(
     before = read_mrtrix_gradients(Path(series["gradients_file"])).bvecs_ras
     out = _outputs(CheckOrientation(mask_file=mask_file, **series), tmp_path / "check")
     assert out.ok
+    assert out.measures["gradient_check"] >= 0
+    assert out.fields["Verdict"] == out.verdict
+    assert out.fields["BestOther"]["FibreCoherence"] == out.measures["gradient_coherence_other"]
     header, *rows = Path(out.table_file).read_text().splitlines()
     assert header.split("\t") == ["bvec_rows", "coherence", "lead"]
     assert len(rows) == len(AXIS_CHANGES)

@@ -11,6 +11,7 @@ from shd_bids.dwi.gradients import read_mrtrix_gradients
 from shd_bids.errors import ResponseError
 from shd_bids.interfaces.deconvolution import FitFodf
 from shd_bids.interfaces.fodf_figures import PlotResponse
+from shd_bids.interfaces.judgement import WriteQuality, WriteSliceQuality
 from shd_bids.interfaces.nifti import read_array, read_mask, write_array
 from shd_bids.interfaces.preproc import DenoiseDwi, EstimateMask, MergeRuns
 from shd_bids.interfaces.quality import ExportDwi, MeasureQuality, MeasureRaw
@@ -110,9 +111,37 @@ def test_quality_is_one_row_and_confounds_one_row_per_volume(series, masked, tmp
     raw = _outputs(MeasureRaw(mask_file=masked.mask_file, **series), tmp_path / "raw")
     node = MeasureQuality(mask_file=masked.mask_file, raw_measures=raw.measures, **series)
     out = _outputs(node, tmp_path / "quality")
-    header, row = Path(out.qc_file).read_text().splitlines()
-    assert len(header.split("\t")) == len(row.split("\t"))
+    node = WriteQuality(measures=out.measures, gradient_fields={}, t1_dice_distance=0.25)
+    written = _outputs(node, tmp_path / "written")
+    header, row = Path(written.qc_file).read_text().splitlines()
+    table = dict(zip(header.split("\t"), row.split("\t"), strict=True))
+    assert float(table["t1_dice_distance"]) == 0.25
+    assert set(table) < set(written.quality_fields)
+    assert written.quality_fields["Judgements"]["t1_dice_distance"]["Verdict"] == "poor"
+    assert "alert-danger" in Path(written.judgement_files["judgement"]).read_text()
     assert len(Path(out.confounds_file).read_text().splitlines()) == 1 + 2 * 19
+
+
+def test_a_t1w_mask_that_was_taken_over_from_the_series_is_not_judged(tmp_path):
+    node = WriteQuality(
+        measures={}, gradient_fields={}, t1_dice_distance=0.25, t1w_mask_method="dwi"
+    )
+    judged = _outputs(node, tmp_path / "written").quality_fields["Judgements"]
+    assert judged["t1_dice_distance"]["Verdict"] == "not measured"
+
+
+def test_slices_are_written_as_qsiprep_does_a_row_for_each_volume(tmp_path):
+    table = tmp_path / "outliers.tsv"
+    table.write_text(
+        "volume\tslice\tz_score\tis_outlier\n0\t0\t0.51\t0\n0\t1\tn/a\t0\n"
+        "1\t0\t-7.25\t1\n1\t1\tn/a\t0\n"
+    )
+    node = WriteSliceQuality(outliers_file=str(table), sources=["bids:raw:dwi.nii.gz"])
+    written = json.loads(Path(_outputs(node, tmp_path / "slices").out_file).read_text())
+    assert written["carpetplot"] == [[0.51, None], [-7.25, None]]
+    assert np.isnan(np.array(written["carpetplot"], dtype=float)).sum() == 2
+    assert written["Outliers"] == [{"volume": 1, "slice": 0, "z_score": -7.25}]
+    assert written["Sources"]
 
 
 def test_confounds_that_came_with_a_series_are_taken_over(series, masked, tmp_path):

@@ -56,6 +56,7 @@ def test_all_names_of_the_design_are_there(out):
         "desc-brain_mask.nii.gz",
         "desc-confounds_timeseries.tsv",
         "desc-image_qc.tsv",
+        "desc-slice_qc.json",
         "param-response_label-WM_dwimap.txt",
         "param-response_label-CSF_dwimap.txt",
         "model-shdtv_param-fod_label-CSF_dwimap.nii.gz",
@@ -76,6 +77,18 @@ def test_every_data_file_has_a_sidecar_that_says_what_it_was_made_from(out):
         assert sidecar["Sources"], file.name
         own = {uri for uri in sidecar["Sources"] if uri.startswith("bids::")}
         assert own <= present, file.name
+
+
+def test_the_verdict_on_the_gradients_stands_beside_the_series_and_its_measures(out):
+    folder = out / "sub-01/dwi"
+    for name in ("space-orig_desc-preproc_dwi", "desc-image_qc"):
+        sidecar = json.loads((folder / f"sub-01_{name}.json").read_text())
+        assert "fibre coherence" in sidecar["GradientCheck"]["Verdict"]
+        assert "FSL's rule" in sidecar["GradientConventionReason"]
+    header, row = (folder / "sub-01_desc-image_qc.tsv").read_text().splitlines()
+    table = dict(zip(header.split("\t"), row.split("\t"), strict=True))
+    assert set(table) < set(sidecar)
+    assert 0 <= float(table["t1_dice_distance"]) < 1
 
 
 def test_the_sidecar_of_an_fodf_holds_its_basis_its_response_and_its_lobe(out):

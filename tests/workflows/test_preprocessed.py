@@ -37,6 +37,10 @@ def test_the_fodf_lies_on_the_grid_of_the_input_and_names_its_space(out):
     sidecar = json.loads((out / f"sub-01/dwi/{name}.json").read_text())
     source = "bids:raw:sub-01/dwi/sub-01_space-ACPC_desc-preproc_dwi.nii.gz"
     assert source in sidecar["Sources"]
+    assert sidecar["GradientConvention"] == "mrtrix"
+    quality = json.loads((out / "sub-01/dwi/sub-01_desc-image_qc.json").read_text())
+    assert quality["GradientConventionReason"] == sidecar["GradientConventionReason"]
+    assert quality["GradientCheck"]["Verdict"]
 
 
 def test_mask_and_confounds_are_those_of_the_input_and_the_series_is_not_copied(out):

@@ -21,10 +21,11 @@ from shd_bids.bids.sidecars import bids_uri, generic_sidecar
 from shd_bids.config import TISSUES, DeconvConfig, PreprocConfig, TrackingConfig
 from shd_bids.dwi.confounds import DESCRIPTIONS
 from shd_bids.interfaces.derivatives import SaveDerivatives
+from shd_bids.interfaces.judgement import WriteSliceQuality
 from shd_bids.interfaces.sidecars import DescribeModel, DescribeResponse, DescribeTractogram
 
 from .plan import SeriesPlan
-from .sources import Series
+from .sources import Series, gradient_reading
 
 MAPS = ("peaks", "rmse", "afd", "nufo", "gfa", "dec")
 
@@ -85,6 +86,11 @@ class Target:
             return self.source_uris
         return own_uris(self.dwi_path)
 
+    @property
+    def gradient_fields(self) -> dict[str, str]:
+        """How the gradients were read, for the sidecars of what rests on them."""
+        return gradient_reading(self.series)
+
     def sink(self, name: str, paths: Mapping[str, str], sidecars: Any = None) -> Node:
         """Make the node that saves some files; it copies, so that a process of its own is waste."""
         node = Node(
@@ -123,6 +129,12 @@ def init_preproc_derivatives_wf(
         Series and FSL gradients by kind.
     mask_file, b0_file, qc_file, confounds_file
         What preprocessing found.
+    quality_fields
+        What the columns of the first table mean, and the judgement.
+    gradient_fields
+        Verdict on the gradients.
+    outliers_file
+        Slices against their prediction; only with motion correction.
     fieldmap_file, displacement_file
         Field in Hz and its displacement in mm; only with distortion correction.
     """
@@ -133,7 +145,11 @@ def init_preproc_derivatives_wf(
     field_maps = ["fieldmap_file", "displacement_file"]
     if geometry is None or geometry.sdc == "none":
         field_maps = []
-    inputnode = Node(IdentityInterface([*ours, *fields, *field_maps]), name="inputnode")
+    slices = ["outliers_file"] if geometry is not None and geometry.hmc != "none" else []
+    found = ["quality_fields", "gradient_fields"]
+    inputnode = Node(
+        IdentityInterface([*ours, *fields, *field_maps, *slices, *found]), name="inputnode"
+    )
     settings: dict[str, Any] = {
         "MaskMethod": preproc.mask_method,
         "B0Threshold": preproc.b0_threshold,
@@ -152,6 +168,8 @@ def init_preproc_derivatives_wf(
         _save_series(workflow, inputnode, target, said)
     if field_maps:
         _save_field(workflow, inputnode, target, plan, said)
+    if slices:
+        _save_slices(workflow, inputnode, target)
     ds_mask = target.sink(
         "ds_mask",
         {"mask": target.mask_path},
@@ -168,8 +186,10 @@ def init_preproc_derivatives_wf(
             "qc": generic_sidecar(
                 description="Measures of the series; names as in QSIPrep where it has one.",
                 sources=target.source_uris + tables,
+                spatial_reference=None,
                 **said,
             )
+            | target.gradient_fields
         },
     )
     ds_confounds = target.sink(
@@ -182,7 +202,10 @@ def init_preproc_derivatives_wf(
     )
     workflow.connect([
         (inputnode, ds_mask, [(("mask_file", _under, "mask"), "in_files")]),
-        (inputnode, ds_qc, [(("qc_file", _under, "qc"), "in_files")]),
+        (inputnode, ds_qc, [
+            (("qc_file", _under, "qc"), "in_files"),
+            ("quality_fields", "found"),
+        ]),
         (inputnode, ds_confounds, [(("confounds_file", _under, "confounds"), "in_files")]),
     ])  # fmt: skip
     return workflow
@@ -197,7 +220,7 @@ def _save_series(
         {"dwi": target.dwi_path, "bval": f"{stem}.bval", "bvec": f"{stem}.bvec"},
         {
             "dwi": target.series.shared_metadata
-            | {"SkullStripped": False}
+            | {"SkullStripped": False, **target.gradient_fields}
             | generic_sidecar(
                 description="Preprocessed diffusion series.",
                 sources=target.source_uris,
@@ -219,8 +242,23 @@ def _save_series(
         },
     )
     workflow.connect([
-        (inputnode, ds_dwi, [("export_files", "in_files")]),
+        (inputnode, ds_dwi, [
+            ("export_files", "in_files"),
+            (("gradient_fields", _under, "GradientCheck"), "found"),
+        ]),
         (inputnode, ds_b0, [(("b0_file", _under, "b0"), "in_files")]),
+    ])  # fmt: skip
+
+
+def _save_slices(workflow: LiterateWorkflow, inputnode: Node, target: Target) -> None:
+    write_slices = Node(
+        WriteSliceQuality(sources=target.source_uris), name="write_slices", mem_gb=0.1
+    )
+    path = target.path("qc", ".json", space=target.series.space_label, desc="slice")
+    ds_slices = target.sink("ds_slices", {"slices": path})
+    workflow.connect([
+        (inputnode, write_slices, [("outliers_file", "outliers_file")]),
+        (write_slices, ds_slices, [(("out_file", _under, "slices"), "in_files")]),
     ])  # fmt: skip
 
 
@@ -381,6 +419,7 @@ def init_model_derivatives_wf(
         name="describe_model",
     )
     ds_fod = target.sink("ds_fod", {t: target.model_path(model, "fod", label=t) for t in TISSUES})
+    ds_fod.inputs.found = target.gradient_fields
     ds_fractions = target.sink(
         "ds_fractions", {t: target.model_path(model, "fraction", label=t) for t in TISSUES}
     )
@@ -472,5 +511,5 @@ def init_tractogram_derivatives_wf(
     return workflow
 
 
-def _under(value: str, key: str) -> dict:
+def _under(value: object, key: str) -> dict:
     return {key: value}

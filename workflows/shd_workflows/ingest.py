@@ -17,7 +17,8 @@ INGEST_FIELDS = (
     "mask_file",
     "b0_file",
     "orientation_files",
-    "qc_file",
+    "measures",
+    "gradient_fields",
     "confounds_file",
 )
 
@@ -55,8 +56,10 @@ def init_ingest_wf(
         Brain mask, its own or one that is estimated, and mean of the b=0 volumes.
     orientation_files
         What the check of the gradients found.
-    qc_file, confounds_file
-        Measures of the series and of every volume; its own confounds where it has them.
+    measures, confounds_file
+        Measures of the series by name, and of every volume; its own confounds where it has them.
+    gradient_fields
+        Verdict on the gradients, for sidecars.
     """
     workflow = LiterateWorkflow(name=name)
     masked = (
@@ -107,9 +110,13 @@ def init_ingest_wf(
         ])  # fmt: skip
     workflow.connect([
         (ingest, outputnode, [("b0_file", "b0_file")]),
-        (check_orientation, outputnode, [("out_files", "orientation_files")]),
+        (check_orientation, measure_quality, [("measures", "gradient_measures")]),
+        (check_orientation, outputnode, [
+            ("out_files", "orientation_files"),
+            ("fields", "gradient_fields"),
+        ]),
         (measure_quality, outputnode, [
-            ("qc_file", "qc_file"),
+            ("measures", "measures"),
             ("confounds_file", "confounds_file"),
         ]),
     ])  # fmt: skip

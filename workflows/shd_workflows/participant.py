@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+from nipype import Node
 from niworkflows.engine.workflows import LiterateWorkflow
 
 from shd_bids import __version__
 from shd_bids.bids.preprocessed import PreprocessedSeries
 from shd_bids.config import LEVELS, SHD_MODELS, RunConfig
 from shd_bids.dwi.images import open_image
+from shd_bids.interfaces.judgement import WriteQuality
 
 from .anat import init_anat_wf
 from .deconvolution import init_deconvolution_wf
@@ -115,8 +117,23 @@ def init_series_wf(*, plan: SeriesPlan, config: RunConfig, name: str) -> Literat
         target=target, plan=plan, preproc=config.preproc, size_gb=size_gb
     )
     _connect_shared(workflow, preproc_wf, report_preproc_wf)
+    write_quality = Node(WriteQuality(), name="write_quality", mem_gb=0.1)
+    workflow.connect([
+        (preproc_wf, write_quality, [
+            ("outputnode.measures", "measures"),
+            ("outputnode.gradient_fields", "gradient_fields"),
+        ]),
+        (write_quality, save_preproc_wf, [
+            ("qc_file", "inputnode.qc_file"),
+            ("quality_fields", "inputnode.quality_fields"),
+        ]),
+        (write_quality, report_preproc_wf, [
+            ("qc_file", "inputnode.qc_file"),
+            ("judgement_files", "inputnode.judgement_files"),
+        ]),
+    ])  # fmt: skip
     if plan.t1w_file is not None:
-        _add_anatomy(workflow, preproc_wf, plan, target, n_threads)
+        _add_anatomy(workflow, preproc_wf, write_quality, plan, target, n_threads)
     if level < LEVELS.index("response"):
         return workflow
 
@@ -194,11 +211,12 @@ def init_series_wf(*, plan: SeriesPlan, config: RunConfig, name: str) -> Literat
 def _add_anatomy(
     workflow: LiterateWorkflow,
     preproc_wf: LiterateWorkflow,
+    write_quality: Node,
     plan: SeriesPlan,
     target: Target,
     n_threads: int,
 ) -> None:
-    """Bring the T1w image to the series, and save and picture what it gives."""
+    """Bring the T1w image to the series, and save, picture and measure what it gives."""
     t1w_gb = 4e-9 * float(np.prod(open_image(cast(Path, plan.t1w_file)).shape))
     anat_wf = init_anat_wf(template=plan.template, size_gb=t1w_gb, n_threads=n_threads)
     anat_wf.get_node("inputnode").inputs.t1w_file = str(plan.t1w_file)
@@ -206,6 +224,10 @@ def _add_anatomy(
         (preproc_wf, anat_wf, [
             ("outputnode.b0_file", "inputnode.b0_file"),
             ("outputnode.mask_file", "inputnode.dwi_mask_file"),
+        ]),
+        (anat_wf, write_quality, [
+            ("outputnode.t1_dice_distance", "t1_dice_distance"),
+            ("outputnode.mask_method", "t1w_mask_method"),
         ]),
     ])  # fmt: skip
     _connect_shared(workflow, anat_wf, init_anat_derivatives_wf(target=target, plan=plan))

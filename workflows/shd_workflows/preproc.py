@@ -28,7 +28,8 @@ PREPROC_FIELDS = (
     "orientation_files",
     "found",
     "export_files",
-    "qc_file",
+    "measures",
+    "gradient_fields",
     "confounds_file",
 )
 
@@ -108,8 +109,10 @@ def init_preproc_wf(
         What the steps found, for the report.
     export_files
         Preprocessed series, compressed, and its gradients as FSL text, by kind.
-    qc_file, confounds_file
-        Measures of the series and of every volume.
+    measures, confounds_file
+        Measures of the series by name, and of every volume.
+    gradient_fields
+        Verdict on the gradients, for sidecars.
     """
     workflow = LiterateWorkflow(name=name)
     workflow.__desc__ = _describe(preproc, n_run, unrung=slice_axis is not None)
@@ -231,11 +234,15 @@ def init_preproc_wf(
         (estimate_mask, check_orientation, [("mask_file", "mask_file")]),
         (estimate_mask, measure_quality, [("mask_file", "mask_file")]),
         (measure_raw, measure_quality, [("measures", "raw_measures")]),
-        (check_orientation, outputnode, [("out_files", "orientation_files")]),
+        (check_orientation, measure_quality, [("measures", "gradient_measures")]),
+        (check_orientation, outputnode, [
+            ("out_files", "orientation_files"),
+            ("fields", "gradient_fields"),
+        ]),
         (gather_found, outputnode, [("out", "found")]),
         (export_dwi, outputnode, [("out_files", "export_files")]),
         (measure_quality, outputnode, [
-            ("qc_file", "qc_file"),
+            ("measures", "measures"),
             ("confounds_file", "confounds_file"),
         ]),
     ])  # fmt: skip

@@ -27,6 +27,7 @@ from shd_bids.reports.html import figure_path
 
 from .derivatives import Target, model_label
 from .plan import SeriesPlan
+from .sources import gradient_reading
 
 _PER_MODEL = ["fod_files", "map_files", "fraction_files", "summary_file", "history_file"]
 
@@ -69,7 +70,8 @@ def init_preproc_report_wf(
     distorted = geometry is not None and geometry.sdc != "none"
     moved = geometry is not None and geometry.hmc != "none"
     biased = geometry is not None and preproc.bias_correction != "none"
-    fields = ["gradients_file", "mask_file", "b0_file", "qc_file", "orientation_files"]
+    fragments = {"orientation": "orientation_files", "judgement": "judgement_files"}
+    fields = ["gradients_file", "mask_file", "b0_file", "qc_file", *fragments.values()]
     fields += [] if geometry is None else ["found"]
     shells = {"b0_threshold": preproc.b0_threshold, "shell_tolerance": preproc.shell_tolerance}
     pictures: list[tuple[str, Node, dict[str, str], dict[str, str]]] = [
@@ -156,19 +158,22 @@ def init_preproc_report_wf(
             (inputnode, node, list(given.items())),
             (node, sink, [("out_files", "in_files")]),
         ])  # fmt: skip
-    ds_orientation = _figure_sink(target, "ds_orientation", orientation=".html")
-    workflow.connect([(inputnode, ds_orientation, [("orientation_files", "in_files")])])
+    for label, field in fragments.items():
+        sink = _figure_sink(target, f"ds_{label}", **{label: ".html"})
+        workflow.connect([(inputnode, sink, [(field, "in_files")])])
     return workflow
 
 
 def describe_series(plan: SeriesPlan, preproc: PreprocConfig) -> dict[str, Any]:
     """Say what is done with a series before it is known what will be found, for the report."""
     series, geometry = plan.series, plan.geometry
-    facts: dict[str, Any] = {"Images": [file.name for file in series.source_files]}
+    facts: dict[str, Any] = {
+        "Images": [file.name for file in series.source_files],
+        "Gradients": gradient_reading(series)["GradientConventionReason"],
+    }
     if isinstance(series, PreprocessedSeries):
         return facts | {
             "Preprocessing": "done before; nothing was resampled",
-            "Gradients": series.gradients.reason,
             "Brain mask": series.mask_file.name if series.mask_file else preproc.mask_method,
         }
     facts["Phase encoding"] = series.shared_metadata.get("PhaseEncodingDirection", "see metadata")

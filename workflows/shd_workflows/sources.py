@@ -16,6 +16,11 @@ from shd_bids.config import RunConfig
 
 LOGGER = logging.getLogger(__name__)
 
+_RAW_REASON = (
+    "The directions of the .bvec files were read by FSL's rule, as BIDS has it for raw data: along "
+    "the image's axes, x mirrored where the affine's determinant is positive."
+)
+
 Series = DwiSeries | PreprocessedSeries
 
 
@@ -48,6 +53,14 @@ class Source:
             filters=filters,
             merge_opposite=config.preproc.sdc != "none",
         )
+
+
+def gradient_reading(series: Series) -> dict[str, str]:
+    """Give the convention that the gradients were read by and why, as fields of a sidecar."""
+    convention, reason = "fsl", _RAW_REASON
+    if isinstance(series, PreprocessedSeries):
+        convention, reason = series.gradients.convention, series.gradients.reason
+    return {"GradientConvention": convention, "GradientConventionReason": reason}
 
 
 def open_source(config: RunConfig, labels: Sequence[str]) -> Source:

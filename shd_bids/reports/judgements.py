@@ -1,0 +1,77 @@
+"""The judgement of a scan as HTML: what asks for a look, and all limits."""
+
+from collections.abc import Sequence
+from html import escape
+
+from shd_bids.dwi.judgement import Judgement, Verdict
+
+from .fragments import alert, note
+
+_HEADS = ("", "measure", "value", "good", "poor")
+_SOURCES = (
+    "Between good and poor, a measure asks for a look. The limits are conventions of shd-bids that "
+    "mark a scan and change nothing; QSIPrep and FSL's eddy QC report most of these measures and "
+    "set no limits. Framewise displacement is that of Power et al. (NeuroImage 59, 2012), the "
+    "correlation of neighbouring volumes that of Yeh et al. (NeuroImage 202, 2019); dropout is "
+    "found as by Andersson et al. (NeuroImage 141, 2016), at 4 standard deviations as in eddy; "
+    "contrast over noise is close to that of Bastiani et al. (NeuroImage 184, 2019)."
+)
+
+
+def judgement_fragment(judgements: Sequence[Judgement]) -> str:
+    """Warn of what is poor, then list every judgement with its limits.
+
+    Parameters
+    ----------
+    judgements
+        As of `shd_bids.dwi.judgement.judge`.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    poor = [one for one in judgements if one.verdict is Verdict.POOR]
+    doubtful = [one for one in judgements if one.verdict is Verdict.LOOK]
+    parts = [
+        alert(f"{one.meaning} {_say(one.value)}{_unit(one)}: {one.limit.warning}", "danger")
+        for one in poor
+    ]
+    if doubtful:
+        listed = "; ".join(one.meaning for one in doubtful)
+        parts.append(alert(f"Asks for a look: {listed}.", "warning"))
+    if not poor and not doubtful:
+        parts.append(alert("No measure that was made asks for a look.", "success"))
+    head = "".join(f"<th>{name}</th>" for name in _HEADS)
+    rows = [f"<tr>{''.join(_cells(one))}</tr>" for one in judgements]
+    return "\n".join(
+        [
+            *parts,
+            f'<table class="data">\n<thead><tr>{head}</tr></thead>\n<tbody>',
+            *rows,
+            "</tbody></table>",
+            note(_SOURCES),
+        ]
+    )
+
+
+def _cells(one: Judgement) -> list[str]:
+    good, poor = ("≥", "<") if one.limit.more_is_better else ("≤", ">")
+    kind = one.verdict.name.lower()
+    remark = f" ({one.remark})" if one.remark else ""
+    texts = [
+        one.meaning + remark,
+        _say(one.value) + _unit(one) if one.value is not None else "",
+        f"{good} {_say(one.limit.look)}",
+        f"{poor} {_say(one.limit.poor)}",
+    ]
+    light = f'<span class="light light-{kind}">{one.verdict}</span>'
+    return [f"<td>{light}</td>", *(f"<td>{escape(text)}</td>" for text in texts)]
+
+
+def _say(value: float | None) -> str:
+    return f"{value:.3g}"
+
+
+def _unit(one: Judgement) -> str:
+    return f" {one.unit}" if one.unit in ("mm", "%") else ""

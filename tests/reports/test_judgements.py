@@ -1,0 +1,22 @@
+"""The judgement on the page: a warning for what is poor, and all limits."""
+
+from shd_bids.dwi.judgement import judge
+from shd_bids.reports.judgements import judgement_fragment
+
+GOOD = {"mean_fd": 0.2, "max_fd": 1.0, "gradient_check": 1}
+
+
+def test_what_is_poor_is_an_alert_with_its_value_and_meaning():
+    html = judgement_fragment(judge(GOOD | {"max_fd": 7.15}))
+    (alert,) = [line for line in html.splitlines() if "alert-danger" in line]
+    assert "7.15 mm" in alert
+    assert "moved far" in alert
+    assert html.count("light-poor") == 1
+
+
+def test_a_scan_that_asks_for_nothing_says_so_and_shows_its_limits():
+    html = judgement_fragment(judge(GOOD))
+    assert "alert-success" in html
+    assert "alert-danger" not in html
+    assert "<td>≤ 0.5</td><td>&gt; 1</td>" in html
+    assert "not measured" in html
