@@ -7,7 +7,7 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface
 
 from shd_bids.anat.brain import MASK_METHODS
 from shd_bids.bids.files import write_text
-from shd_bids.reports.figures.tissue_outlines import plot_tissue_outlines
+from shd_bids.reports.figures.outlines import plot_outlines
 from shd_bids.reports.fragments import alert, fact_table
 
 from .nifti import read_affine, read_array, read_mask
@@ -38,9 +38,9 @@ class PlotAnatomy(SimpleInterface):
             ("coregistration", spec.b0_file, spec.mask_dwi_file, spec.tissue_dwi_file),
         ):
             files[name] = str(out / f"{name}.png")
-            plot_tissue_outlines(
-                read_array(image), read_mask(mask), read_array(tissue), read_affine(image),
-                Path(files[name]),
+            plot_outlines(
+                read_array(image), read_mask(mask), read_affine(image), Path(files[name]),
+                tissue=read_array(tissue),
             )  # fmt: skip
         files["brain"] = str(out / "brain.html")
         write_text(Path(files["brain"]), _describe_mask(spec.mask_method))

@@ -17,8 +17,9 @@ from shd_bids.dwi.quality import describe_measure
 from shd_bids.dwi.transforms import read_transforms
 from shd_bids.reports.figures.denoising import plot_denoising
 from shd_bids.reports.figures.gradients import plot_gradients
-from shd_bids.reports.figures.images import plot_maps, plot_mask
+from shd_bids.reports.figures.images import plot_maps
 from shd_bids.reports.figures.motion import plot_motion
+from shd_bids.reports.figures.outlines import plot_outlines
 from shd_bids.reports.fragments import data_table, fact_table, shells_table
 
 from .motion import read_outliers
@@ -74,7 +75,7 @@ class PlotMask(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         b0_file, out_file = self.inputs.b0_file, Path(runtime.cwd) / "mask.png"
         mask = read_mask(self.inputs.mask_file)
-        plot_mask(read_array(b0_file), mask, read_affine(b0_file), out_file)
+        plot_outlines(read_array(b0_file), mask, read_affine(b0_file), out_file)
         self._results["out_files"] = {"mask": str(out_file)}
         return runtime
 

@@ -1,4 +1,4 @@
-"""Volumes as rows of slices: mask, selected voxels, maps, fractions, colour-coded directions."""
+"""Volumes as rows of slices: selected voxels, maps, fractions, colour-coded directions."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,37 +24,6 @@ Volume = Float[np.ndarray, "x y z"]
 Mask = Bool[np.ndarray, "x y z"]
 Affine = Float[np.ndarray, "4 4"]
 _FOOTER_IN = 0.62
-
-
-def plot_mask(background: Volume, mask: Mask, affine: Affine, out_file: Path) -> Path:
-    """Draw the contour of the brain mask over the b=0 image.
-
-    Parameters
-    ----------
-    background
-        Mean b=0 image, whole field of view.
-    mask
-        Of the brain.
-    affine
-        Voxel to RAS millimetres.
-    out_file
-        ``.png`` (small) or ``.svg``.
-
-    Returns
-    -------
-    Path
-        ``out_file``.
-    """
-    stage = Stage.around(mask, affine)
-    image, _ = to_canonical(background, affine)
-    low, high = grey_range(image, stage.mask)
-
-    def paint(axes: Axes, plane: str, index: int) -> None:
-        stage.show(axes, image, plane, index, cmap="gray", vmin=low, vmax=high)
-        stage.outline(axes, stage.mask, plane, index, "#ffd43b")
-
-    rows = [stage.row(plane, paint) for plane in ("axial", "coronal", "sagittal")]
-    return save_figure(stage.draw(rows), out_file)
 
 
 def plot_voxel_selection(

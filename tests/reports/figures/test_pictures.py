@@ -19,10 +19,10 @@ from shd_bids.reports.figures.images import (
     plot_dec,
     plot_fractions,
     plot_maps,
-    plot_mask,
     plot_residual,
     plot_voxel_selection,
 )
+from shd_bids.reports.figures.outlines import plot_outlines
 from shd_bids.reports.figures.region import Region
 from shd_bids.reports.figures.response import plot_responses
 
@@ -52,7 +52,10 @@ DEC = np.abs(RNG.normal(size=(*SHAPE, 3)))
 
 PICTURES: dict[str, Callable[[Path], Path]] = {
     "gradients": lambda file: plot_gradients(BVALS, BVECS, SHELLS, INDEX, file),
-    "mask": lambda file: plot_mask(VOLUME, MASK, AFFINE, file),
+    "mask": lambda file: plot_outlines(VOLUME, MASK, AFFINE, file),
+    "tissues": lambda file: plot_outlines(
+        VOLUME, MASK, AFFINE, file, tissue=np.stack([VOLUME / 150] * 3, axis=-1)
+    ),
     "voxels": lambda file: plot_voxel_selection(VOLUME, {"WM": MASK, "CSF": ~MASK}, AFFINE, file),
     "responses": lambda file: plot_responses(
         SHELLS, {"WM": RESPONSE, "GM": RESPONSE[:, :1], "CSF": RESPONSE[:, :1]}, file
@@ -104,7 +107,7 @@ def test_the_legend_of_the_losses_lies_on_the_page(tmp_path):
 
 def test_pictures_of_an_empty_mask_do_not_fail(tmp_path):
     empty = np.zeros(SHAPE, dtype=bool)
-    assert plot_mask(VOLUME, empty, AFFINE, tmp_path / "mask.png").exists()
+    assert plot_outlines(VOLUME, empty, AFFINE, tmp_path / "mask.png").exists()
     assert plot_residual({"csd": VOLUME}, empty, AFFINE, tmp_path / "rmse.png").exists()
     assert plot_voxel_selection(VOLUME, {"WM": empty}, AFFINE, tmp_path / "voxels.png").exists()
     assert plot_fodf({"csd": FODF}, VOLUME, empty, AFFINE, REGION, tmp_path / "f.png").exists()
@@ -114,7 +117,7 @@ def test_pictures_of_an_empty_mask_do_not_fail(tmp_path):
 
 def test_a_volume_of_one_slice_has_pictures_too(tmp_path):
     flat = VOLUME[:, :, :1]
-    file = plot_mask(flat, flat > 60, AFFINE, tmp_path / "mask.png")
+    file = plot_outlines(flat, flat > 60, AFFINE, tmp_path / "mask.png")
     assert np.asarray(Image.open(file)).std() > 5
 
 

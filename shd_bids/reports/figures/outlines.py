@@ -1,4 +1,4 @@
-"""Brain and tissues of the T1w image, outlined over it or over another image."""
+"""The outline of the brain over an image, and those of its tissues."""
 
 from pathlib import Path
 
@@ -16,17 +16,18 @@ _WHITE_COLOR, _FLUID_COLOR = "#ff6b4a", "#4dabf7"
 _FOOTER_IN = 0.4
 
 
-def plot_tissue_outlines(
+def plot_outlines(
     background: Float[np.ndarray, "x y z"],
     mask: Bool[np.ndarray, "x y z"],
-    tissue: Float[np.ndarray, "x y z 3"],
     affine: Float[np.ndarray, "4 4"],
     out_file: Path,
+    *,
+    tissue: Float[np.ndarray, "x y z 3"] | None = None,
 ) -> Path:
-    """Draw the outlines of brain, white matter and fluid over an image.
+    """Draw the outline of the brain over an image, and those of white matter and fluid.
 
-    Over the T1w image they show brain extraction and segmentation; over the b=0 image, how the two
-    images fit.
+    Over the b=0 image the outline shows the mask. Over the T1w image the outlines show brain
+    extraction and segmentation; over the b=0 image again, how the two images fit.
 
     Parameters
     ----------
@@ -34,12 +35,12 @@ def plot_tissue_outlines(
         T1w or b=0 image, whole field of view.
     mask
         Of the brain, on the same grid.
-    tissue
-        Probabilities of white matter, grey matter and fluid.
     affine
         Voxel to RAS millimetres.
     out_file
-        ``.png`` or ``.svg``.
+        ``.png`` (small) or ``.svg``.
+    tissue
+        Probabilities of white matter, grey matter and fluid; only the brain by default.
 
     Returns
     -------
@@ -49,11 +50,13 @@ def plot_tissue_outlines(
     stage = Stage.around(mask, affine)
     image, _ = to_canonical(background, affine)
     low, high = grey_range(image, stage.mask)
-    outlines = (
-        ("brain", stage.mask, _BRAIN_COLOR),
-        ("white matter", to_canonical(tissue[..., 0] > 0.5, affine)[0], _WHITE_COLOR),
-        ("fluid", to_canonical(tissue[..., 2] > 0.5, affine)[0], _FLUID_COLOR),
-    )
+    outlines = []
+    if tissue is not None:
+        outlines = [
+            ("white matter", to_canonical(tissue[..., 0] > 0.5, affine)[0], _WHITE_COLOR),
+            ("fluid", to_canonical(tissue[..., 2] > 0.5, affine)[0], _FLUID_COLOR),
+        ]
+    outlines.append(("brain", stage.mask, _BRAIN_COLOR))  # last, where it coincides with fluid
 
     def paint(axes: Axes, plane: str, index: int) -> None:
         stage.show(axes, image, plane, index, cmap="gray", vmin=low, vmax=high)
@@ -61,10 +64,12 @@ def plot_tissue_outlines(
             stage.outline(axes, region, plane, index, color)
 
     rows = [stage.row(plane, paint) for plane in ("axial", "coronal", "sagittal")]
+    if tissue is None:
+        return save_figure(stage.draw(rows), out_file)
     figure = stage.draw(rows, footer_in=_FOOTER_IN)
     handles = [Line2D([], [], color=color, label=label) for label, _, color in outlines]
     figure.legend(
         handles=handles, loc="lower center", ncols=len(handles), frameon=False,
-        labelcolor="white", fontsize=10,
+        labelcolor="white", fontsize=11,
     )  # fmt: skip
     return save_figure(figure, out_file)
