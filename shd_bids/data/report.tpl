@@ -39,7 +39,8 @@ th, td { text-align: left; vertical-align: top; padding: 0.28rem 1.1rem 0.28rem 
 table.facts th { font-weight: 500; color: var(--soft); white-space: nowrap; }
 table.data thead th { color: var(--soft); font-weight: 500; border-bottom: 2px solid var(--line);
   overflow-wrap: normal; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.number, table.data thead th.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.short { white-space: nowrap; }
 pre { background: #f5f7fa; border: 1px solid var(--line); border-radius: 0.3rem; padding: 0.8rem 1rem;
   overflow-x: auto; font-size: 0.82rem; line-height: 1.4; white-space: pre-wrap; overflow-wrap: anywhere; }
 details { margin: 0.5rem 0; }

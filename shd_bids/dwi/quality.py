@@ -36,7 +36,7 @@ _MEANINGS = {
     "rms_displacement_mm": ("Distortion along the phase axis, root mean square", "mm"),
     "difference_before": ("Disagreement of opposite b=0 images, distorted", "of their mean"),
     "difference_after": ("Disagreement of opposite b=0 images, corrected", "of their mean"),
-    "gradient_check": ("Gradients fit the images", "1 yes, 0 cannot be told, -1 no"),
+    "gradient_check": ("Whether the gradients fit the images", "1 yes, 0 cannot be told, -1 no"),
     "gradient_coherence": ("Fibre coherence with the gradients as read", ""),
     "gradient_coherence_other": ("Fibre coherence with the best other axes", ""),
     "gradient_lead": ("Fibre coherence as read over the best other", "standard errors"),

@@ -33,7 +33,7 @@ def fact_table(facts: Mapping[str, object]) -> str:
 
 
 def data_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Write a table with a head; numbers stand to the right.
+    """Write a table with a head; numbers stand to the right, and so do their headings.
 
     Parameters
     ----------
@@ -47,7 +47,10 @@ def data_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     str
         A ``<table>``.
     """
-    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+    first = rows[0] if rows else [""] * len(columns)
+    head = "".join(
+        f"<th{_kind(value)}>{escape(name)}</th>" for name, value in zip(columns, first, strict=True)
+    )
     body = [f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in rows]
     return "\n".join(
         [
@@ -187,8 +190,11 @@ def _highest_degree(n_direction: int) -> int:
 
 
 def _cell(value: object) -> str:
-    kind = ' class="number"' if isinstance(value, int | float) else ""
-    return f"<td{kind}>{escape(_say(value))}</td>"
+    return f"<td{_kind(value)}>{escape(_say(value))}</td>"
+
+
+def _kind(value: object) -> str:
+    return ' class="number"' if isinstance(value, int | float) else ""
 
 
 def _say(value: object) -> str:

@@ -8,6 +8,7 @@ from shd_bids.dwi.judgement import Judgement, Verdict
 from .fragments import alert, note
 
 _HEADS = ("", "measure", "value", "good", "poor")
+_WORDS = {"gradient_check": {1: "yes", 0: "cannot be told", -1: "no"}}
 _SOURCES = (
     "Between good and poor, a measure asks for a look. The limits are conventions of shd-bids that "
     "mark a scan and change nothing; QSIPrep and FSL's eddy QC report most of these measures and "
@@ -34,7 +35,7 @@ def judgement_fragment(judgements: Sequence[Judgement]) -> str:
     poor = [one for one in judgements if one.verdict is Verdict.POOR]
     doubtful = [one for one in judgements if one.verdict is Verdict.LOOK]
     parts = [
-        alert(f"{one.meaning} {_say(one.value)}{_unit(one)}: {one.limit.warning}", "danger")
+        alert(f"{one.meaning}: {_say(one, one.value)}. {one.limit.warning}", "danger")
         for one in poor
     ]
     if doubtful:
@@ -59,19 +60,21 @@ def _cells(one: Judgement) -> list[str]:
     good, poor = ("≥", "<") if one.limit.more_is_better else ("≤", ">")
     kind = one.verdict.name.lower()
     remark = f" ({one.remark})" if one.remark else ""
-    texts = [
-        one.meaning + remark,
-        _say(one.value) + _unit(one) if one.value is not None else "",
-        f"{good} {_say(one.limit.look)}",
-        f"{poor} {_say(one.limit.poor)}",
+    limits = [f"{good} {_say(one, one.limit.look)}", f"{poor} {_say(one, one.limit.poor)}"]
+    if one.name in _WORDS:
+        limits = ["yes", "no"]
+    known = one.verdict is not Verdict.NONE
+    texts = [_say(one, one.value) if known else "", *limits]
+    return [
+        f'<td><span class="light light-{kind}">{one.verdict}</span></td>',
+        f"<td>{escape(one.meaning + remark)}</td>",
+        *(f'<td class="short">{escape(text)}</td>' for text in texts),
     ]
-    light = f'<span class="light light-{kind}">{one.verdict}</span>'
-    return [f"<td>{light}</td>", *(f"<td>{escape(text)}</td>" for text in texts)]
 
 
-def _say(value: float | None) -> str:
-    return f"{value:.3g}"
-
-
-def _unit(one: Judgement) -> str:
-    return f" {one.unit}" if one.unit in ("mm", "%") else ""
+def _say(one: Judgement, value: float | None) -> str:
+    if value is None:
+        return ""
+    if one.name in _WORDS:
+        return _WORDS[one.name][round(value)]
+    return f"{value:.3g} {one.unit}" if one.unit in ("mm", "%") else f"{value:.3g}"

@@ -18,5 +18,6 @@ def test_a_scan_that_asks_for_nothing_says_so_and_shows_its_limits():
     html = judgement_fragment(judge(GOOD))
     assert "alert-success" in html
     assert "alert-danger" not in html
-    assert "<td>≤ 0.5</td><td>&gt; 1</td>" in html
+    assert '<td class="short">≤ 0.5 mm</td><td class="short">&gt; 1 mm</td>' in html
+    assert '<td class="short">yes</td><td class="short">yes</td><td class="short">no</td>' in html
     assert "not measured" in html
