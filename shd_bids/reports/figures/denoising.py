@@ -51,7 +51,9 @@ def plot_denoising(
     removed = np.where(stage.mask, first - second, np.nan)
     greys = grey_range(first, stage.mask)
     spread = 3.0 * float(np.std(removed[stage.mask])) if stage.mask.any() else 1.0
-    noise = None if sigma is None else to_canonical(sigma, affine)[0]
+    noise = None
+    if sigma is not None:
+        noise = np.where(stage.mask, to_canonical(sigma, affine)[0], np.nan)
     pages = []
     for title, volume in (("before", first), ("after", second)):
         rows = [

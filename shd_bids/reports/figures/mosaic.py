@@ -132,7 +132,7 @@ class Stage:
         for row, (width, height), strip in zip(rows, tiles, strips, strict=True):
             figure.text(
                 0.008, (top - 0.5 * strip) / height_in, row.title,
-                color="white", fontsize=11, va="center",
+                color="white", fontsize=13, va="center",
             )  # fmt: skip
             top -= strip
             left = (width_in - len(row.indices) * (width + _GAP_IN) + _GAP_IN) / 2
@@ -163,11 +163,11 @@ class Stage:
     def _draw_tile(self, axes: Axes, row: Row, index: int) -> None:
         axes.set_axis_off()
         row.paint(axes, row.plane, index)
-        mark_sides(axes, row.plane)
+        mark_sides(axes, row.plane, size=11)
         position = slice_position_mm(self.affine, self.mask.shape, row.plane, index)
         letter = "xyz"[PLANE_AXES[row.plane][2]]
         axes.text(
-            0.02, 0.02, f"{letter} = {position:.0f} mm",
-            color="#ced4da", fontsize=7, transform=axes.transAxes, va="bottom",
+            0.02, 0.02, f"{letter} = {round(position)} mm",
+            color="#ced4da", fontsize=9, transform=axes.transAxes, va="bottom",
             path_effects=[withStroke(linewidth=2, foreground="black")],
         )  # fmt: skip

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from shd_bids.dwi.displacement import framewise_displacement
 from shd_bids.dwi.shells import Shells
@@ -47,7 +48,7 @@ def plot_motion(
         ``out_file``.
     """
     heights = [3.0, 3.0, 2.0, 0.25] + ([3.4] if slice_scores is not None else [])
-    figure = Figure(figsize=(12, sum(heights) * 0.85), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(10, sum(heights) * 0.75), facecolor="white", layout="constrained")
     rows = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     _draw_axes(rows[0], transforms.translation_mm, "translation, mm")
     _draw_axes(rows[1], np.rad2deg(transforms.rotation_rad), "rotation, degrees")
@@ -77,7 +78,8 @@ def _draw_shells(axes: Axes, shells: Shells) -> None:
     for shell in range(shells.n_shell):
         volumes = shells.volumes(shell)
         label = shell_label(shells.bvals[shell])
-        axes.bar(volumes, 1.0, width=1.0, color=shell_color(shell), label=label)
+        color = shell_color(shell)
+        axes.bar(volumes, 1.0, width=1.0, color=color, edgecolor=color, lw=0.5, label=label)
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     axes.tick_params(bottom=False)
@@ -104,6 +106,7 @@ def _draw_carpet(
     if dropout is not None:
         volumes, slices = np.nonzero(dropout)
         axes.scatter(volumes, slices, s=26, facecolors="none", edgecolors="#e67700", linewidths=1.3)
-    axes.set_ylabel("slice")
-    bar = axes.figure.colorbar(picture, ax=axes, pad=0.01, aspect=14)
-    bar.set_label("signal against prediction, sd", fontsize=9, color=INK)
+    axes.set_ylabel("slice", color=INK)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    bar = axes.figure.colorbar(picture, cax=axes.inset_axes((1.015, 0.0, 0.018, 1.0)))
+    bar.set_label("signal against prediction, sd", color=INK)
