@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from nibabel.affines import voxel_sizes
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -87,9 +88,10 @@ class MeasureQuality(SimpleInterface):
             transforms = read_transforms(Path(spec.transforms_file))
             scores, dropout = read_outliers(Path(spec.outliers_file))
             measures |= motion_measures(transforms, dropout, ~np.isnan(scores))
-        self._results["measures"] = measures
-        self._results["confounds_file"] = spec.given_confounds_file
-        if not isdefined(spec.given_confounds_file):
+        if isdefined(spec.given_confounds_file):
+            measures |= _given_displacement(spec.given_confounds_file)
+            self._results["confounds_file"] = spec.given_confounds_file
+        else:
             columns = volume_confounds(
                 series.dwi,
                 series.gradients,
@@ -99,7 +101,17 @@ class MeasureQuality(SimpleInterface):
                 dropout=dropout,
             )
             self._results["confounds_file"] = write_table(columns, out / "confounds.tsv")
+        self._results["measures"] = measures
         return runtime
+
+
+def _given_displacement(confounds_file: str) -> dict[str, float]:
+    """Measure the motion that somebody else found."""
+    table = pd.read_csv(confounds_file, sep="\t", na_values="n/a")
+    if "framewise_displacement" not in table:
+        return {}
+    displacement = table["framewise_displacement"]
+    return {"mean_fd": float(displacement.mean()), "max_fd": float(displacement.max())}
 
 
 def _load(inputs: Any) -> MeasuredSeries:

@@ -148,7 +148,9 @@ def test_confounds_that_came_with_a_series_are_taken_over(series, masked, tmp_pa
     given = tmp_path / "given.tsv"
     given.write_text("framewise_displacement\nn/a\n0.2\n")
     node = MeasureQuality(mask_file=masked.mask_file, given_confounds_file=str(given), **series)
-    assert _outputs(node, tmp_path / "quality").confounds_file == str(given)
+    out = _outputs(node, tmp_path / "quality")
+    assert out.confounds_file == str(given)
+    assert (out.measures["mean_fd"], out.measures["max_fd"]) == (0.2, 0.2)
 
 
 def test_exported_gradients_are_those_of_the_input(merged, tiny_phantom_dir, tmp_path):
