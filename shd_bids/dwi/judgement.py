@@ -27,8 +27,8 @@ class Verdict(StrEnum):
 class Limit:
     """Where a measure stops being good, and what it means where it is poor.
 
-    ``look`` and ``poor`` are largest values that are still better, or smallest where more is
-    better. ``name`` may be the beginning of several measures, one a shell.
+    Up to ``look`` a measure is good, beyond ``poor`` it is poor; down to and below where more is
+    better. A ``name`` that ends in ``_b`` is that of one measure per shell.
     """
 
     name: str
@@ -107,7 +107,8 @@ LIMITS = (
     ),
 )  # fmt: skip
 
-_DERIVED = {
+_MEANINGS = {
+    "cnr_b": ("Contrast over noise", ""),
     "neighbor_corr_gain": ("Correlation of neighbouring volumes, gained by preprocessing", ""),
     "distortion_left": ("Disagreement of opposite b=0 images, after over before", ""),
 }
@@ -158,9 +159,7 @@ def _derive(measures: Mapping[str, float]) -> dict[str, float]:
 
 
 def _judge_one(name: str, limit: Limit, value: float | None, reason: str) -> Judgement:
-    meaning, unit = _DERIVED.get(name) or describe_measure(name)
-    if name == "cnr_b":
-        meaning = "Contrast over noise"
+    meaning, unit = _MEANINGS.get(name) or describe_measure(name)
     if value is None or np.isnan(value) or reason:
         return Judgement(name, meaning, unit, limit, value, Verdict.NONE, reason)
     return Judgement(name, meaning, unit, limit, value, limit.judge(value))

@@ -3,7 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, traits
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    SimpleInterface,
+    isdefined,
+    traits,
+)
 
 from shd_bids.anat.brain import MASK_METHODS
 from shd_bids.bids.files import write_text
@@ -17,7 +23,7 @@ from .preproc_figures import FiguresOutputSpec
 class _PlotAnatomyInputSpec(BaseInterfaceInputSpec):
     t1w_file = File(exists=True, mandatory=True, desc="T1w image without bias")
     mask_file = File(exists=True, mandatory=True, desc="its brain")
-    mask_method = traits.Enum(*MASK_METHODS, mandatory=True, desc="where its brain comes from")
+    mask_method = traits.Enum(*MASK_METHODS, desc="where its brain comes from, if that is known")
     tissue_file = File(exists=True, mandatory=True, desc="its tissues, 4-D")
     b0_file = File(exists=True, mandatory=True, desc="mean of the b=0 volumes")
     mask_dwi_file = File(exists=True, mandatory=True, desc="T1w brain mask on the series' grid")
@@ -42,8 +48,9 @@ class PlotAnatomy(SimpleInterface):
                 read_array(image), read_mask(mask), read_affine(image), Path(files[name]),
                 tissue=read_array(tissue),
             )  # fmt: skip
-        files["brain"] = str(out / "brain.html")
-        write_text(Path(files["brain"]), _describe_mask(spec.mask_method))
+        if isdefined(spec.mask_method):
+            files["brain"] = str(out / "brain.html")
+            write_text(Path(files["brain"]), _describe_mask(spec.mask_method))
         self._results["out_files"] = files
         return runtime
 

@@ -58,7 +58,7 @@ class WriteQuality(SimpleInterface):
         judgements = judge(measures, not_judged)
         for one in judgements:
             if one.verdict is Verdict.POOR:
-                LOGGER.warning("%s is %.3g: %s", one.meaning, one.value, one.limit.warning)
+                LOGGER.warning("%s (%s: %.3g)", one.limit.warning, one.name, one.value)
         write_text(out / "judgement.html", judgement_fragment(judgements))
         columns = {name: [value] for name, value in measures.items()}
         self._results["qc_file"] = write_table(columns, out / "qc.tsv")
@@ -111,6 +111,7 @@ def _as_fields(one: Judgement) -> dict[str, Any]:
         "Good": one.limit.look,
         "Poor": one.limit.poor,
         "MoreIsBetter": one.limit.more_is_better,
+        **({"Remark": one.remark} if one.remark else {}),
     }
 
 
