@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
-from jaxtyping import Num
+from jaxtyping import Num, Shaped
 
 from .volume import FLIP, Grid, Volume, from_itk, to_itk
 
@@ -15,6 +15,7 @@ _INTERPOLATORS = {
     "label": sitk.sitkLabelLinear,
 }
 _FWHM = 2.3548  # of a Gaussian, in standard deviations
+_SAME_PLACE_MM = 0.01
 
 
 def resample(
@@ -62,3 +63,25 @@ def resample(
         image.GetPixelID(),
     )
     return from_itk(moved).data
+
+
+def regrid(volume: Volume, grid: Grid, *, kind: Kind = "linear") -> Shaped[np.ndarray, "i j k"]:
+    """Bring an image onto another grid in its own space; on the same grid it stays as it is.
+
+    Parameters
+    ----------
+    volume, grid
+        In one space.
+    kind
+        As in `resample`.
+
+    Returns
+    -------
+    Shaped[np.ndarray, "i j k"]
+        0 beyond the image.
+    """
+    far_corner = np.array([*grid.shape, 1.0])
+    apart_mm = np.abs(volume.affine - grid.affine) @ far_corner
+    if volume.grid.shape == grid.shape and apart_mm.max() < _SAME_PLACE_MM:
+        return volume.data
+    return resample(volume, sitk.Transform(3, sitk.sitkIdentity), grid, kind=kind)

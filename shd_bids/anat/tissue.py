@@ -1,8 +1,10 @@
-"""White matter, grey matter and fluid of a T1w image, by a hidden Markov random field."""
+"""White matter, grey matter and fluid: of a T1w image, or of labels that others gave them."""
+
+from collections.abc import Mapping
 
 import numpy as np
 from dipy.segment.tissue import TissueClassifierHMRF
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 from scipy import ndimage
 
 from shd_bids.errors import AnatomyError
@@ -69,3 +71,45 @@ def segment_tissue(
     shares = np.where(total > 0, found / np.maximum(total, 1e-12), nearest)
     maps[mask] = shares[:, np.argsort(-means)]
     return maps
+
+
+def tissue_of_labels(
+    labels: Num[np.ndarray, "x y z"], numbers: Mapping[str, int], *, source: str
+) -> Float[np.ndarray, "x y z 3"]:
+    """Turn a segmentation into one map a tissue: 1 where its label is, 0 elsewhere.
+
+    Parameters
+    ----------
+    labels
+        Whole numbers; those of no tissue are passed over.
+    numbers
+        Label of each of `TISSUES`.
+    source
+        Name of the file, for the message.
+
+    Returns
+    -------
+    Float[np.ndarray, "x y z 3"]
+        White matter, grey matter, fluid.
+
+    Raises
+    ------
+    AnatomyError
+        If a tissue has no voxel.
+
+    Examples
+    --------
+    >>> labels = np.array([[[1, 3, 2, 0]]])
+    >>> maps = tissue_of_labels(labels, {"WM": 3, "GM": 2, "CSF": 1}, source="dseg")
+    >>> maps[0, 0, :2].tolist()
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    """
+    maps = np.stack([labels == numbers[tissue] for tissue in TISSUES], axis=3)
+    if not maps.any(axis=(0, 1, 2)).all():
+        found = ", ".join(f"{value:g}" for value in np.unique(labels)[:10])
+        expected = ", ".join(f"{numbers[tissue]} ({tissue})" for tissue in TISSUES)
+        raise AnatomyError(
+            f"{source} holds the labels {found}; expected {expected}. To go on without a tissue "
+            "map use --skip-anat."
+        )
+    return maps.astype(np.float32)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from shd_bids.bids.companions import Choices, find_companion, find_sidecar
 from shd_bids.bids.names import BidsName
+from shd_bids.config import TISSUES
 from shd_bids.errors import BidsDataError
 
 LOGGER = logging.getLogger(__name__)
@@ -37,17 +38,24 @@ class PreprocessedAnatomy:
     """Anatomical images in the space of the series, and transforms to and from a template.
 
     What is not there is None. ``dseg_labels`` gives the numbers of WM, GM and CSF in
-    ``dseg_file``, which are not BIDS's usual ones in what QSIPrep writes. ``to_template_file``
-    brings images of this space to the template, as ``antsApplyTransforms`` uses it.
+    ``dseg_file``, which are not BIDS's usual ones in what QSIPrep writes. ``probseg_files`` are
+    those of WM, GM and CSF, or empty. ``to_template_file`` brings images of this space to the
+    template, as ``antsApplyTransforms`` uses it.
     """
 
     t1w_file: Path | None
     mask_file: Path | None
     dseg_file: Path | None
     dseg_labels: dict[str, int]
+    probseg_files: tuple[Path, ...]
     to_template_file: Path | None
     from_template_file: Path | None
     template: str | None
+
+    @property
+    def tissue_files(self) -> tuple[Path, ...]:
+        """Probabilities of WM, GM and CSF, else the one segmentation, else nothing."""
+        return self.probseg_files or ((self.dseg_file,) if self.dseg_file else ())
 
 
 def find_gradients(
@@ -156,8 +164,8 @@ def _read_folder(
         key: [None, *labels] for key, labels in _labels(folder, ("acq", "rec", "run")).items()
     }
 
-    def find(suffix: str, desc: str | None) -> Path | None:
-        choices: Choices = {"space": spaces, "desc": [desc], **free}
+    def find(suffix: str, desc: str | None, label: str | None = None) -> Path | None:
+        choices: Choices = {"space": spaces, "desc": [desc], "label": [label], **free}
         return find_companion(folder, own, suffix=suffix, extensions=IMAGES, choices=choices)
 
     def transform(source: list[str], target: list[str]) -> Path | None:
@@ -168,16 +176,18 @@ def _read_folder(
     labels = _labels(folder, ("to",)).get("to", [])
     templates = [label for label in labels if label.startswith("MNI")]
     template = min(templates, key=lambda label: (label != _USUAL_TEMPLATE, label), default=None)
+    probsegs = [find("probseg", None, tissue) for tissue in TISSUES]
     anatomy = PreprocessedAnatomy(
         find("T1w", "preproc"),
         find("mask", "brain"),
         find("dseg", None),
         _QSIPREP_LABELS if by_qsiprep else _BIDS_LABELS,
+        tuple(file for file in probsegs if file) if all(probsegs) else (),
         transform(here, [template]) if template else None,
         transform([template], here) if template else None,
         template,
     )
-    found = (anatomy.t1w_file, anatomy.mask_file, anatomy.dseg_file)
+    found = (anatomy.t1w_file, anatomy.mask_file, *anatomy.tissue_files)
     return anatomy if any(found) else None
 
 

@@ -21,7 +21,7 @@ from .preproc_figures import FiguresOutputSpec
 
 
 class _PlotAnatomyInputSpec(BaseInterfaceInputSpec):
-    t1w_file = File(exists=True, mandatory=True, desc="T1w image without bias")
+    t1w_file = File(exists=True, desc="T1w image without bias; without one it is not pictured")
     mask_file = File(exists=True, mandatory=True, desc="its brain")
     mask_method = traits.Enum(*MASK_METHODS, desc="where its brain comes from, if that is known")
     tissue_file = File(exists=True, mandatory=True, desc="its tissues, 4-D")
@@ -43,6 +43,8 @@ class PlotAnatomy(SimpleInterface):
             ("anatomy", spec.t1w_file, spec.mask_file, spec.tissue_file),
             ("coregistration", spec.b0_file, spec.mask_dwi_file, spec.tissue_dwi_file),
         ):
+            if not isdefined(image):
+                continue
             files[name] = str(out / f"{name}.png")
             plot_outlines(
                 read_array(image), read_mask(mask), read_affine(image), Path(files[name]),

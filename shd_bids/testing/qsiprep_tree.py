@@ -14,7 +14,17 @@ import numpy as np
 from jaxtyping import Float
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
+from shd_bids.anat.transforms import chain, from_matrix, write_transform
+from shd_bids.anat.volume import Grid
+
+from .geometry import TISSUES
 from .scan import Phantom
+from .truth import sample_truth
+
+#: Where points of the phantom's space lie in the template's, RAS+ mm.
+TO_TEMPLATE = np.array(
+    [[1.1, 0.0, 0.0, 3.0], [0.0, 1.05, 0.1, -4.0], [0.0, -0.1, 1.0, 5.0], [0.0, 0.0, 0.0, 1.0]]
+)
 
 _TEMPLATE = "MNI152NLin2009cAsym"
 _T1W = np.array([1000.0, 650.0, 250.0])  # of WM, GM, CSF
@@ -31,6 +41,8 @@ def write_qsiprep_tree(
     space: str = "ACPC",
     anatomy: bool = True,
     mrtrix_table: bool = True,
+    anat_split: int = 1,
+    probsegs: bool = False,
 ) -> Path:
     """Write a phantom as derivatives of QSIPrep.
 
@@ -45,9 +57,14 @@ def write_qsiprep_tree(
     space
         ``ACPC``, or ``T1w`` as before QSIPrep 1.0: then the anatomy carries no label.
     anatomy
-        Whether there is an ``anat`` folder. Its transforms are empty files.
+        Whether there is an ``anat`` folder. Its transforms are those of `TO_TEMPLATE`.
     mrtrix_table
         Whether there is a ``.b`` file beside ``.bval`` and ``.bvec``.
+    anat_split
+        Voxels of the anatomy along each edge of one of the series: QSIPrep's are finer.
+    probsegs
+        Whether there are probabilities of the tissues beside the segmentation, as QSIPrep wrote
+        in its early days.
 
     Returns
     -------
@@ -68,7 +85,8 @@ def write_qsiprep_tree(
         _write_dwi(phantom, folder, "_".join(parts), space, mrtrix_table)
     if anatomy:
         (participant_dir / "anat").mkdir(parents=True, exist_ok=True)
-        _write_anatomy(phantom, participant_dir / "anat" / participant_dir.name, space)
+        stem = participant_dir / "anat" / participant_dir.name
+        _write_anatomy(phantom, stem, space, anat_split, probsegs)
     return dataset_dir
 
 
@@ -105,19 +123,34 @@ def _write_dwi(phantom: Phantom, folder: Path, source: str, space: str, mrtrix_t
     _write_table(Path(f"{stem}_desc-image_qc.tsv"), list(quality), [list(quality.values())])
 
 
-def _write_anatomy(phantom: Phantom, stem: Path, space: str) -> None:
+def _write_anatomy(
+    phantom: Phantom, stem: Path, space: str, anat_split: int, probsegs: bool
+) -> None:
     labelled = f"{stem}_space-{space}" if space == "ACPC" else f"{stem}"
-    tissue = phantom.truth.tissue
-    segmentation = np.where(phantom.mask, _LABELS[tissue.argmax(axis=-1)], 0).astype(np.uint8)
+    grid = Grid(phantom.truth.tissue.shape[:3], phantom.affine)
+    fine = grid.with_voxels(grid.voxel_mm[0] / anat_split)
+    truth = phantom.truth if anat_split == 1 else sample_truth(fine.shape, fine.affine)[0]
+    tissue = truth.tissue
+    mask = tissue.sum(axis=-1) > 0.5
+    segmentation = np.where(mask, _LABELS[tissue.argmax(axis=-1)], 0).astype(np.uint8)
     images = {
         "desc-preproc_T1w": (tissue @ _T1W).astype(np.float32),
-        "desc-brain_mask": phantom.mask.astype(np.uint8),
+        "desc-brain_mask": mask.astype(np.uint8),
         "dseg": segmentation,
     }
+    if probsegs:
+        images |= {
+            f"label-{name}_probseg": tissue[..., index].astype(np.float32)
+            for index, name in enumerate(TISSUES)
+        }
     for ending, data in images.items():
-        _write_image(data, phantom.affine, f"{labelled}_{ending}")
-    for source, target in ((space, _TEMPLATE), (_TEMPLATE, space)):
-        Path(f"{stem}_from-{source}_to-{target}_mode-image_xfm.h5").touch()
+        _write_image(data, fine.affine, f"{labelled}_{ending}")
+    for source, target, matrix in (
+        (space, _TEMPLATE, np.linalg.inv(TO_TEMPLATE)),
+        (_TEMPLATE, space, TO_TEMPLATE),
+    ):
+        file = Path(f"{stem}_from-{source}_to-{target}_mode-image_xfm.h5")
+        write_transform(chain(from_matrix(matrix)), file)
 
 
 def _describe(version: str) -> dict[str, Any]:

@@ -124,6 +124,17 @@ def test_the_labels_of_other_pipelines_are_those_of_bids(make_tree):
     assert anatomy.dseg_labels == {"GM": 1, "WM": 2, "CSF": 3}
 
 
+def test_probabilities_of_all_three_tissues_are_taken_before_labels(make_tree):
+    stem = "sub-01/anat/sub-01_space-ACPC"
+    files = [f"{ACPC}.nii.gz", f"{stem}_dseg.nii.gz", f"{stem}_label-WM_probseg.nii.gz"]
+    anatomy = find_preprocessed(make_tree(*files), "01")[0].anatomy
+    assert anatomy.tissue_files == (anatomy.dseg_file,)
+    more = [f"{stem}_label-{tissue}_probseg.nii.gz" for tissue in ("CSF", "GM")]
+    anatomy = find_preprocessed(make_tree(*files, *more), "01")[0].anatomy
+    labels = [file.name.split("_")[2] for file in anatomy.tissue_files]
+    assert labels == ["label-WM", "label-GM", "label-CSF"]
+
+
 def test_a_dataset_without_space_label_has_no_anatomy_to_trust(make_tree, caplog):
     root = make_tree(
         "sub-01/dwi/sub-01_desc-preproc_dwi.nii.gz",

@@ -32,6 +32,7 @@ def test_all_that_qsiprep_leaves_is_found(series):
     assert series.space == "ACPC"
     assert None not in (series.mask_file, series.confounds_file, series.qc_file)
     assert None not in vars(series.anatomy).values()
+    assert series.anatomy.tissue_files == (series.anatomy.dseg_file,)
     assert is_preprocessed(series.dwi_file.parents[2])
 
 

@@ -16,6 +16,21 @@ from shd_bids.interfaces.anat import (
 )
 from shd_bids.interfaces.anat_figures import PlotAnatomy
 
+ANAT_FIELDS = (
+    "t1w_file",
+    "mask_file",
+    "mask_method",
+    "tissue_file",
+    "t1w_to_dwi_file",
+    "dwi_to_t1w_file",
+    "t1w_to_template_file",
+    "template_to_t1w_file",
+    "mask_dwi_file",
+    "tissue_dwi_file",
+    "t1_dice_distance",
+    "figures",
+)
+
 _ALWAYS = (
     "The T1-weighted image was corrected for intensity non-uniformity with N4 [@n4; @simpleitk] "
     "and rigidly registered to the b=0 image by mutual information [@mattes]. "
@@ -81,25 +96,7 @@ def init_anat_wf(
     mask_text = _TEMPLATE.format(name=template.name) if template else _NO_TEMPLATE
     workflow.__desc__ = _ALWAYS + mask_text + _TISSUE
     inputnode = Node(IdentityInterface(["t1w_file", "b0_file", "dwi_mask_file"]), name="inputnode")
-    outputnode = Node(
-        IdentityInterface(
-            [
-                "t1w_file",
-                "mask_file",
-                "mask_method",
-                "tissue_file",
-                "t1w_to_dwi_file",
-                "dwi_to_t1w_file",
-                "t1w_to_template_file",
-                "template_to_t1w_file",
-                "mask_dwi_file",
-                "tissue_dwi_file",
-                "t1_dice_distance",
-                "figures",
-            ]
-        ),
-        name="outputnode",
-    )
+    outputnode = Node(IdentityInterface(list(ANAT_FIELDS)), name="outputnode")
     threads = {"n_procs": n_threads}
     given = {} if template is None else {"template_file": str(template.t1w_file)}
     if template is not None and template.mask_file is not None:

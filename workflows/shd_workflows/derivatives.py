@@ -4,7 +4,7 @@ Only here are names of outputs decided. The names of all files are known before 
 that every sidecar can say what its file was made from.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +17,7 @@ from shd_bids import __version__
 from shd_bids.anat.brain import MASK_METHODS
 from shd_bids.bids.names import derivative_path
 from shd_bids.bids.preprocessed import PreprocessedSeries
+from shd_bids.bids.preprocessed_files import PreprocessedAnatomy
 from shd_bids.bids.sidecars import bids_uri, generic_sidecar
 from shd_bids.config import TISSUES, DeconvConfig, PreprocConfig, TrackingConfig
 from shd_bids.dwi.confounds import DESCRIPTIONS
@@ -74,10 +75,11 @@ class Target:
     @property
     def source_uris(self) -> list[str]:
         """BIDS URIs of the input images."""
-        return [
-            bids_uri(file, links=self.links, output_dir=self.output_dir)
-            for file in self.series.source_files
-        ]
+        return self.uris(self.series.source_files)
+
+    def uris(self, files: Iterable[Path]) -> list[str]:
+        """BIDS URIs of some files, of the input or of the output."""
+        return [bids_uri(file, links=self.links, output_dir=self.output_dir) for file in files]
 
     @property
     def dwi_uris(self) -> list[str]:
@@ -269,10 +271,9 @@ def _save_field(
     plan: SeriesPlan,
     said: dict[str, Any],
 ) -> None:
-    sources = target.source_uris + [
-        bids_uri(Path(image.file), links=target.links, output_dir=target.output_dir)
-        for image in (plan.geometry.reverse_images if plan.geometry else ())
-    ]
+    sources = target.source_uris + target.uris(
+        Path(image.file) for image in (plan.geometry.reverse_images if plan.geometry else ())
+    )
     meanings = {
         "fieldmap": ("Off-resonance by susceptibility.", "Hz", "preproc"),
         "displacement": (
@@ -309,9 +310,7 @@ def init_anat_derivatives_wf(
     """
     workflow = LiterateWorkflow(name=name)
     space = target.series.space_label
-    sources = [
-        bids_uri(cast(Path, plan.t1w_file), links=target.links, output_dir=target.output_dir)
-    ]
+    sources = target.uris([cast(Path, plan.t1w_file)])
     ends = {"t1w_to_dwi": ("T1w", space), "dwi_to_t1w": (space, "T1w")}
     if plan.template is not None:
         label = "".join(letter for letter in plan.template.name if letter.isalnum())
@@ -351,6 +350,52 @@ def init_anat_derivatives_wf(
         if what == "mask_dwi":
             found = ("mask_method", _under, "MaskMethod")
             workflow.connect([(inputnode, node, [(found, "found")])])
+    return workflow
+
+
+def init_given_anat_derivatives_wf(
+    *, target: Target, anatomy: PreprocessedAnatomy, name: str = "anat_derivatives_wf"
+) -> LiterateWorkflow:
+    """Save the tissues that came with a series on its grid; its transforms stay where they are.
+
+    Inputs
+    ------
+    mask_dwi_file, tissue_dwi_file
+        Brain mask and tissues, in the space of the series.
+    """
+    workflow = LiterateWorkflow(name=name)
+    space = target.series.space_label
+    tissue_uris = target.uris(anatomy.tissue_files)
+    transforms = {
+        "ToTemplate": anatomy.to_template_file,
+        "FromTemplate": anatomy.from_template_file,
+    }
+    given = {what: target.uris([file])[0] for what, file in transforms.items() if file}
+    tissue: dict[str, Any] = {
+        "Description": "Share of each tissue in a voxel of the series, by the tissue map that came "
+        "with it.",
+        "LabelMap": list(TISSUES),
+        "Sources": tissue_uris,
+    }
+    if not anatomy.probseg_files:
+        tissue["SourceLabels"] = anatomy.dseg_labels
+    if given:
+        tissue["Transforms"] = {"Template": anatomy.template, **given}
+    saved = {
+        "mask_dwi": (
+            target.path("mask", ".nii.gz", datatype="anat", space=space, desc="T1w"),
+            {
+                "Type": "Brain",
+                "Description": "Brain mask of the T1w image, on the series' grid.",
+                "Sources": target.uris([anatomy.mask_file]) if anatomy.mask_file else tissue_uris,
+            },
+        ),
+        "tissue_dwi": (target.path("probseg", ".nii.gz", datatype="anat", space=space), tissue),
+    }
+    inputnode = Node(IdentityInterface([f"{what}_file" for what in saved]), name="inputnode")
+    for what, (path, sidecar) in saved.items():
+        node = target.sink(f"ds_{what}", {what: path}, {what: sidecar})
+        workflow.connect([(inputnode, node, [((f"{what}_file", _under, what), "in_files")])])
     return workflow
 
 

@@ -10,6 +10,7 @@ from niworkflows.engine.workflows import LiterateWorkflow
 
 from shd_bids import __version__
 from shd_bids.bids.preprocessed import PreprocessedSeries
+from shd_bids.bids.preprocessed_files import PreprocessedAnatomy
 from shd_bids.config import LEVELS, SHD_MODELS, RunConfig
 from shd_bids.dwi.images import open_image
 from shd_bids.interfaces.judgement import WriteQuality
@@ -19,12 +20,14 @@ from .deconvolution import init_deconvolution_wf
 from .derivatives import (
     Target,
     init_anat_derivatives_wf,
+    init_given_anat_derivatives_wf,
     init_model_derivatives_wf,
     init_preproc_derivatives_wf,
     init_response_derivatives_wf,
     init_tractogram_derivatives_wf,
     model_label,
 )
+from .given_anat import init_given_anat_wf
 from .ingest import init_ingest_wf
 from .plan import SeriesPlan
 from .preproc import init_preproc_wf
@@ -134,6 +137,8 @@ def init_series_wf(*, plan: SeriesPlan, config: RunConfig, name: str) -> Literat
     ])  # fmt: skip
     if plan.t1w_file is not None:
         _add_anatomy(workflow, preproc_wf, write_quality, plan, target, n_threads)
+    elif plan.given_anatomy is not None and plan.given_anatomy.tissue_files:
+        _add_given_anatomy(workflow, preproc_wf, write_quality, plan.given_anatomy, target)
     if level < LEVELS.index("response"):
         return workflow
 
@@ -220,6 +225,32 @@ def _add_anatomy(
     t1w_gb = 4e-9 * float(np.prod(open_image(cast(Path, plan.t1w_file)).shape))
     anat_wf = init_anat_wf(template=plan.template, size_gb=t1w_gb, n_threads=n_threads)
     anat_wf.get_node("inputnode").inputs.t1w_file = str(plan.t1w_file)
+    save_wf = init_anat_derivatives_wf(target=target, plan=plan)
+    _connect_anatomy(workflow, preproc_wf, write_quality, anat_wf, save_wf, target)
+
+
+def _add_given_anatomy(
+    workflow: LiterateWorkflow,
+    preproc_wf: LiterateWorkflow,
+    write_quality: Node,
+    anatomy: PreprocessedAnatomy,
+    target: Target,
+) -> None:
+    """Bring the tissues that came with a series to its grid; save, picture and measure them."""
+    tissue_gb = 4e-9 * float(np.prod(open_image(anatomy.tissue_files[0]).shape))
+    anat_wf = init_given_anat_wf(anatomy=anatomy, size_gb=tissue_gb)
+    save_wf = init_given_anat_derivatives_wf(target=target, anatomy=anatomy)
+    _connect_anatomy(workflow, preproc_wf, write_quality, anat_wf, save_wf, target)
+
+
+def _connect_anatomy(
+    workflow: LiterateWorkflow,
+    preproc_wf: LiterateWorkflow,
+    write_quality: Node,
+    anat_wf: LiterateWorkflow,
+    save_wf: LiterateWorkflow,
+    target: Target,
+) -> None:
     workflow.connect([
         (preproc_wf, anat_wf, [
             ("outputnode.b0_file", "inputnode.b0_file"),
@@ -230,7 +261,7 @@ def _add_anatomy(
             ("outputnode.mask_method", "t1w_mask_method"),
         ]),
     ])  # fmt: skip
-    _connect_shared(workflow, anat_wf, init_anat_derivatives_wf(target=target, plan=plan))
+    _connect_shared(workflow, anat_wf, save_wf)
     _connect_shared(workflow, anat_wf, init_anat_report_wf(target=target))
 
 

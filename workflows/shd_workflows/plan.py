@@ -14,6 +14,7 @@ import numpy as np
 
 from shd_bids.anat.template import Template, find_template
 from shd_bids.bids.preprocessed import PreprocessedSeries
+from shd_bids.bids.preprocessed_files import PreprocessedAnatomy
 from shd_bids.bids.series import DwiSeries
 from shd_bids.config import PreprocConfig, RunConfig
 from shd_bids.dwi.gradients import (
@@ -45,6 +46,7 @@ class SeriesPlan:
     ringing: str  # why it is not, in words for the report
     t1w_file: Path | None  # None if the anatomy is passed over
     template: Template | None  # what finds the brain in it
+    given_anatomy: PreprocessedAnatomy | None  # that came with a preprocessed series
     shell_bvals: tuple[float, ...]  # s/mm², b=0 first
     models: tuple[str, ...]
 
@@ -88,8 +90,10 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
         b0_threshold=config.preproc.b0_threshold,
         source=" + ".join(file.name for file in series.source_files),
     )
-    geometry, slice_axis, ringing, t1w_file = None, None, "", None
-    if isinstance(series, DwiSeries):
+    geometry, slice_axis, ringing, t1w_file, given_anatomy = None, None, "", None, None
+    if isinstance(series, PreprocessedSeries):
+        given_anatomy = None if config.anat.skip_anat else series.anatomy
+    else:
         t1w_file = None if config.anat.skip_anat else series.t1w_file
         geometry = plan_geometry(series, [shape[3] for shape in shapes], config.preproc)
         slice_axis, ringing = _plan_unringing(series, shapes[0], config.preproc)
@@ -103,6 +107,7 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
         ringing,
         t1w_file,
         _find_template(config.anat.anat_template) if t1w_file else None,
+        given_anatomy,
         shell_bvals,
         choose_models(config.deconv.fod_models, n_shell=len(shell_bvals)),
     )

@@ -175,6 +175,7 @@ def describe_series(plan: SeriesPlan, preproc: PreprocConfig) -> dict[str, Any]:
         return facts | {
             "Preprocessing": "done before; nothing was resampled",
             "Brain mask": series.mask_file.name if series.mask_file else preproc.mask_method,
+            **_describe_anatomy(plan, series),
         }
     facts["Phase encoding"] = series.shared_metadata.get("PhaseEncodingDirection", "see metadata")
     facts["Denoising"] = preproc.denoise_method
@@ -190,6 +191,20 @@ def describe_series(plan: SeriesPlan, preproc: PreprocConfig) -> dict[str, Any]:
     facts["Brain mask"] = preproc.mask_method
     facts["T1w image"] = series.t1w_file.name if series.t1w_file else "none"
     return facts
+
+
+def _describe_anatomy(plan: SeriesPlan, series: PreprocessedSeries) -> dict[str, Any]:
+    """Say what was taken over from the anatomy that came with a series."""
+    anatomy = plan.given_anatomy
+    if anatomy is None:
+        absent = "none came with the series" if series.anatomy is None else "--skip-anat"
+        return {"Tissue map": f"not used: {absent}"}
+    transforms = [file for file in (anatomy.to_template_file, anatomy.from_template_file) if file]
+    tissue, xfm = (
+        ", ".join(file.name for file in files) or "none came with the series"
+        for files in (anatomy.tissue_files, transforms)
+    )
+    return {"Tissue map": tissue, "Transforms to and from a template": xfm}
 
 
 def init_anat_report_wf(*, target: Target, name: str = "anat_report_wf") -> LiterateWorkflow:
