@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 
 LOGGER = logging.getLogger(__name__)
 
+_FEWEST = 8  # volumes that can predict where the head lay in one of them: motion has 6 parameters
 _CHUNK = 50_000
 _RIDGE = 1e-12  # of the mean variance: volumes without noise predict each other exactly
 
@@ -27,7 +28,8 @@ def denoise_patch2self(
 ) -> tuple[Float[np.ndarray, "x y z volume"], Float[np.ndarray, "x y z"]]:
     """Remove thermal noise and estimate its level.
 
-    Volumes at b=0 are predicted from each other; a lone one comes back as it is.
+    Volumes at b=0 are predicted from each other. Fewer than 8 of a kind come back as they are: two
+    would be given each other's noise and each other's place.
 
     Parameters
     ----------
@@ -55,7 +57,7 @@ def denoise_patch2self(
     voxels = np.flatnonzero(wanted)
     squares, n_predicted = np.zeros(len(denoised), dtype=np.float32), 0
     for members in (np.flatnonzero(is_b0), np.flatnonzero(~is_b0)):
-        if len(members) < 2 or len(voxels) < 2:
+        if len(members) < _FEWEST or len(voxels) < 2:
             continue
         mean, weights = _fit_predictions(denoised, voxels, members)
         gain = 1 + (weights**2).sum(axis=0)  # the predictors are noisy too
