@@ -21,6 +21,7 @@ from shd_bids.bids.runs import DwiRun, find_phase_encoding
 LOGGER = logging.getLogger(__name__)
 
 _HERE = "bids::"
+_OTHER_KINDS = ("fieldmap", "phasediff", "phase1", "phase2")
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,32 @@ def find_fieldmaps(
             _explain(image.filename, metadata[image.path], runs[0], Path(layout.root))
     found = (_read(image, metadata[image.path], runs[0]) for image in tied)
     return tuple(fieldmap for fieldmap in found if fieldmap is not None)
+
+
+def find_other_fieldmaps(
+    layout: BIDSLayout,
+    *,
+    participant_label: str,
+    session_label: str | None,
+    filters: Mapping[str, Any],
+) -> tuple[Path, ...]:
+    """Find field maps in Hz and phase differences, to say that they are not used.
+
+    Parameters
+    ----------
+    layout, participant_label, session_label, filters
+        As of `find_fieldmaps`; ``IntendedFor`` is not asked.
+
+    Returns
+    -------
+    tuple of Path
+        Of the session, ordered by name.
+    """
+    query = {**filters, "datatype": "fmap", "suffix": _OTHER_KINDS, "subject": participant_label}
+    images = find_images(layout, query)
+    return tuple(
+        Path(image.path) for image in images if image.entities.get("session") == session_label
+    )
 
 
 def _read(image: Any, metadata: dict[str, Any], run: DwiRun) -> EpiFieldmap | None:

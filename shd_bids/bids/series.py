@@ -9,7 +9,7 @@ from typing import Any
 
 from bids.layout import BIDSLayout
 
-from shd_bids.bids.fieldmaps import EpiFieldmap, find_fieldmaps
+from shd_bids.bids.fieldmaps import EpiFieldmap, find_fieldmaps, find_other_fieldmaps
 from shd_bids.bids.names import NamedSeries
 from shd_bids.bids.query import describe_missing, find_images, short_entities
 from shd_bids.bids.runs import DwiRun, choose_runs, read_run
@@ -22,12 +22,14 @@ LOGGER = logging.getLogger(__name__)
 class DwiSeries(NamedSeries):
     """The runs that become one output: one session, one acquisition.
 
-    ``reverse_phase_runs`` and ``fieldmaps`` serve distortion correction alone.
+    ``reverse_phase_runs`` and ``fieldmaps`` serve distortion correction alone;
+    ``other_fieldmaps``, in Hz or of phases, are there and not used.
     """
 
     runs: tuple[DwiRun, ...]
     reverse_phase_runs: tuple[DwiRun, ...]
     fieldmaps: tuple[EpiFieldmap, ...]
+    other_fieldmaps: tuple[Path, ...]
     t1w_file: Path | None
 
     @property
@@ -127,15 +129,15 @@ def _series_of_group(
         for key, value in labels[0].items()
         if all(value == other.get(key) for other in labels)
     }
-    fieldmaps = find_fieldmaps(
-        layout,
-        [*runs, *reverse],
-        participant_label=shared["sub"],
-        session_label=shared.get("ses"),
-        filters=filters.get("fmap", {}),
-    )
+    whose: dict[str, Any] = {
+        "participant_label": shared["sub"],
+        "session_label": shared.get("ses"),
+        "filters": filters.get("fmap", {}),
+    }
+    fieldmaps = find_fieldmaps(layout, [*runs, *reverse], **whose)
+    other_fieldmaps = find_other_fieldmaps(layout, **whose)
     t1w_file = _find_t1w(layout, shared, filters.get("t1w", {}))
-    return DwiSeries(shared, runs, reverse, fieldmaps, t1w_file)
+    return DwiSeries(shared, runs, reverse, fieldmaps, other_fieldmaps, t1w_file)
 
 
 def _find_t1w(

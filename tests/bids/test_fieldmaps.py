@@ -142,6 +142,18 @@ def test_a_file_of_unknown_or_crosswise_phase_encoding_is_not_used(collect, capl
     assert "sub-01_dir-LR_epi.nii.gz is not used: its phase encoding i is across" in caplog.text
 
 
+def test_field_maps_of_other_kinds_are_found_in_their_session_and_not_used(make_skeleton):
+    root = make_skeleton({"01": ["sub-01_ses-a", "sub-01_ses-b"]})
+    for stem in ("ses-a_phasediff", "ses-a_magnitude1", "ses-b_fieldmap"):
+        folder = root / "sub-01" / stem[:5] / "fmap"
+        folder.mkdir(parents=True, exist_ok=True)
+        nib.save(nib.Nifti1Image(np.ones((6, 6, 4)), np.eye(4)), folder / f"sub-01_{stem}.nii.gz")
+    first, second = collect_series(open_layout(root, participant_labels=["01"]), "01")
+    assert first.fieldmaps == second.fieldmaps == ()
+    assert [file.name for file in first.other_fieldmaps] == ["sub-01_ses-a_phasediff.nii.gz"]
+    assert [file.name for file in second.other_fieldmaps] == ["sub-01_ses-b_fieldmap.nii.gz"]
+
+
 def test_filters_choose_the_fieldmap(collect):
     intended = {"IntendedFor": "dwi/sub-01_dir-AP_dwi.nii.gz"}
     fieldmaps = {f"sub-01_acq-{name}_dir-PA": intended for name in "xy"}

@@ -8,6 +8,7 @@ import pytest
 from shd_workflows.derivatives import Target, model_label
 from shd_workflows.participant import init_participant_wf
 from shd_workflows.plan import choose_models, plan_series
+from shd_workflows.reports import describe_series
 from shd_workflows.sources import open_source
 
 from shd_bids.bids.dataset import open_layout
@@ -143,6 +144,29 @@ def test_distortion_is_corrected_if_there_is_an_opposite_image(config, series):
     asked = replace(config, preproc=replace(config.preproc, sdc="reverse-phase"))
     with pytest.raises(BidsDataError, match="--sdc reverse-phase: the distortion of sub-01"):
         plan_series(series[0], asked)
+
+
+def test_who_has_only_a_phase_difference_is_told_so(config, series, caplog):
+    (run,) = series[0].runs
+    along, against = (
+        replace(run, phase_encoding=PhaseEncodingFields(direction, 0.05))
+        for direction in ("j", "j-")
+    )
+    file = Path("sub-01_phasediff.nii.gz")
+    only = replace(series[0], runs=(along,), other_fieldmaps=(file,))
+    facts = describe_series(plan_series(only, config), config.preproc)
+    for text in (caplog.text, facts["Distortion"]):
+        assert "sub-01_phasediff.nii.gz: found in fmap/ and not used" in text
+        assert "Needed is a run or an fmap/*_epi image of opposite phase encoding" in text
+    caplog.clear()
+    both = replace(only, reverse_phase_runs=(against,))
+    assert plan_series(both, config).geometry.sdc == "reverse-phase"
+    still = replace(config, preproc=replace(config.preproc, sdc="none"))
+    assert plan_series(only, still).geometry.reason == "--sdc none was asked for"
+    assert "phasediff" not in caplog.text
+    asked = replace(config, preproc=replace(config.preproc, sdc="reverse-phase"))
+    with pytest.raises(BidsDataError, match=r"phasediff.*not supported"):
+        plan_series(only, asked)
 
 
 def test_an_unknown_readout_time_is_the_same_for_all_images(config, series):

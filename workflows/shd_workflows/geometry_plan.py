@@ -91,6 +91,8 @@ def plan_geometry(
         sdc, reason = "none", "there is no image of opposite phase encoding"
     else:
         sdc, reason = "reverse-phase", ""
+    if sdc == "none" and preproc.sdc != "none":
+        reason += _explain_other_fieldmaps(series)
     if preproc.sdc in ("reverse-phase", "topup") and sdc == "none":
         raise BidsDataError(
             f"--sdc {preproc.sdc}: the distortion of {name} cannot be corrected, because {reason}. "
@@ -123,6 +125,21 @@ def plan_geometry(
         hmc=preproc.hmc,
         reason=reason,
     )
+
+
+def _explain_other_fieldmaps(series: DwiSeries) -> str:
+    """Say plainly that field maps which are there do not help, and what would."""
+    if not series.other_fieldmaps:
+        return ""
+    names = ", ".join(file.name for file in series.other_fieldmaps)
+    text = (
+        f"{names}: found in fmap/ and not used, because field maps in Hz and phase differences are "
+        "not supported. Needed is a run or an fmap/*_epi image of opposite phase encoding, tied to "
+        "the series by B0FieldIdentifier or IntendedFor; or start from the output of QSIPrep, "
+        "which uses such field maps, with -d qsiprep=DIR"
+    )
+    LOGGER.warning("%s: distortion is not corrected. %s.", series.runs[0].dwi_file.name, text)
+    return f". {text}"
 
 
 def _read(fields: PhaseEncodingFields | None) -> PhaseEncoding | None:
