@@ -264,6 +264,25 @@ def test_memory_grows_with_the_image(series, config):
     assert needs[1] > needs[0] + 5
 
 
+def test_memory_grows_with_the_voxels_of_the_output_where_steps_work_on_them(series, config):
+    def needs(resolution):
+        preproc = replace(config.preproc, output_resolution=resolution)
+        changed = replace(config, preproc=preproc)
+        plan = replace(plan_series(series[0], changed), shape=(96, 96, 64, 65))
+        workflow = init_participant_wf(label="01", plans=[plan], config=changed)
+        return {node.name: node.mem_gb for node in workflow._get_all_nodes()}
+
+    as_acquired, finer = needs(None), needs(1.0)  # of 2 mm: 8 times as many voxels
+    for name in ("denoise_dwi", "correct_motion", "mask_raw", "plot_denoising"):
+        assert finer[name] == as_acquired[name]
+    series_gb = 4e-9 * 96 * 96 * 64 * 65
+    assert finer["resample_dwi"] - as_acquired["resample_dwi"] == pytest.approx(7 * series_gb)
+    for name, copies in (("correct_bias", 3), ("measure_quality", 3), ("export_dwi", 2)):
+        assert finer[name] - as_acquired[name] == pytest.approx(copies * 7 * series_gb)
+    for name in ("estimate_response", "fit_fodf", "plot_fodf"):
+        assert finer[name] > 3 * as_acquired[name]
+
+
 def test_all_outputs_have_their_place_before_anything_runs(series, config):
     execution = config.execution
     target = Target(series[0], {"raw": execution.bids_dir}, execution.output_dir)

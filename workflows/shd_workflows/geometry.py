@@ -41,6 +41,7 @@ def init_geometry_wf(
     plan: GeometryPlan,
     preproc: PreprocConfig,
     size_gb: float,
+    growth: float,
     n_threads: int,
     name: str = "geometry_wf",
 ) -> LiterateWorkflow:
@@ -53,7 +54,9 @@ def init_geometry_wf(
     preproc
         Settings of the stage.
     size_gb
-        Size of the series as 32-bit floats, in GB.
+        Size of the series as acquired, as 32-bit floats, in GB.
+    growth
+        Voxels of the output for each one acquired.
     n_threads
         Threads of one step.
     name
@@ -105,7 +108,7 @@ def init_geometry_wf(
     resample_dwi = Node(
         ResampleDwi(phase_encodings=list(plan.encodings)),
         name="resample_dwi",
-        mem_gb=0.7 + 2 * size_gb * _growth(preproc),
+        mem_gb=0.7 + (1 + growth) * size_gb,
     )
     if preproc.output_resolution is not None:
         resample_dwi.inputs.output_resolution = preproc.output_resolution
@@ -197,10 +200,3 @@ def _connect_field(
         ]),
     ])  # fmt: skip
     return estimate_field
-
-
-def _growth(preproc: PreprocConfig) -> float:
-    """Guess how much larger the series becomes, from 2 mm voxels."""
-    if preproc.output_resolution is None:
-        return 1.0
-    return max(1.0, (2.0 / preproc.output_resolution) ** 3)

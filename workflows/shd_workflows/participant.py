@@ -117,7 +117,7 @@ def init_series_wf(*, plan: SeriesPlan, config: RunConfig, name: str) -> Literat
     save_preproc_wf = init_preproc_derivatives_wf(target=target, plan=plan, preproc=config.preproc)
     _connect_shared(workflow, preproc_wf, save_preproc_wf)
     report_preproc_wf = init_preproc_report_wf(
-        target=target, plan=plan, preproc=config.preproc, size_gb=size_gb
+        target=target, plan=plan, preproc=config.preproc, size_gb=plan.acquired_gb
     )
     _connect_shared(workflow, preproc_wf, report_preproc_wf)
     write_quality = Node(WriteQuality(), name="write_quality", mem_gb=0.1)
@@ -271,7 +271,7 @@ def _init_input_wf(plan: SeriesPlan, config: RunConfig, n_threads: int) -> Liter
         return init_ingest_wf(
             series=cast(PreprocessedSeries, plan.series),
             preproc=config.preproc,
-            size_gb=plan.size_gb(),
+            size_gb=plan.acquired_gb,
             name="preproc_wf",
         )
     runs = plan.series.runs
@@ -280,7 +280,8 @@ def _init_input_wf(plan: SeriesPlan, config: RunConfig, n_threads: int) -> Liter
         geometry=plan.geometry,
         slice_axis=plan.slice_axis,
         n_run=len(runs),
-        size_gb=plan.size_gb(),
+        size_gb=plan.acquired_gb,
+        growth=plan.growth,
         n_threads=n_threads,
     )
     preproc_wf.get_node("inputnode").inputs.trait_set(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 
 from shd_bids.anat.template import Template, find_template
@@ -25,6 +26,7 @@ from shd_bids.dwi.gradients import (
     read_gradients,
 )
 from shd_bids.dwi.images import open_image
+from shd_bids.dwi.resample import output_grid
 from shd_bids.dwi.shells import cluster_shells
 from shd_bids.dwi.unringing import find_slice_axis, why_not_unring
 from shd_bids.errors import AnatomyError, ConfigError, ImageError
@@ -40,7 +42,8 @@ class SeriesPlan:
     """One series, what is known of it, and the models to fit."""
 
     series: Series
-    shape: tuple[int, int, int, int]  # of the merged series
+    shape: tuple[int, int, int, int]  # of the merged series, as acquired
+    growth: float  # voxels of the output for each one acquired
     geometry: GeometryPlan | None  # None for preprocessed series
     slice_axis: int | None  # across which ringing is removed; None if it is not
     ringing: str  # why it is not, in words for the report
@@ -56,10 +59,15 @@ class SeriesPlan:
         entities = [f"{key}_{label}" for key, label in self.series.entities.items() if key != "sub"]
         return "_".join(["dwi", *entities, "wf"]).replace("+", "")
 
+    @property
+    def acquired_gb(self) -> float:
+        """Size of the series as acquired, as 32-bit floats, in GB."""
+        return 4e-9 * float(np.prod(self.shape))
+
     def size_gb(self, n_volume: int | None = None) -> float:
-        """Size of some volumes as 32-bit floats in GB; of the whole series by default."""
-        n_voxel = int(np.prod(self.shape[:3]))
-        return 4e-9 * n_voxel * (self.shape[3] if n_volume is None else n_volume)
+        """Size of some volumes on the grid of the output; of the whole series by default."""
+        share = 1.0 if n_volume is None else n_volume / self.shape[3]
+        return self.acquired_gb * self.growth * share
 
 
 def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
@@ -82,8 +90,7 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
     ShdBidsError
         When the series cannot be processed.
     """
-    runs = _open_runs(series)
-    shapes, tables = zip(*runs, strict=True)
+    images, tables = zip(*_open_runs(series), strict=True)
     gradients = concatenate_gradients(tables)
     check_gradients(
         gradients,
@@ -91,17 +98,20 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
         source=" + ".join(file.name for file in series.source_files),
     )
     geometry, slice_axis, ringing, t1w_file, given_anatomy = None, None, "", None, None
+    growth = 1.0
     if isinstance(series, PreprocessedSeries):
         given_anatomy = None if config.anat.skip_anat else series.anatomy
     else:
         t1w_file = None if config.anat.skip_anat else series.t1w_file
-        geometry = plan_geometry(series, [shape[3] for shape in shapes], config.preproc)
-        slice_axis, ringing = _plan_unringing(series, shapes[0], config.preproc)
+        geometry = plan_geometry(series, [image.shape[3] for image in images], config.preproc)
+        slice_axis, ringing = _plan_unringing(series, images[0].shape, config.preproc)
+        growth = _growth(images[0], config.preproc)
     shell_bvals = _find_shells(gradients, config.preproc)
-    x, y, z, _ = shapes[0]
+    x, y, z, _ = images[0].shape
     return SeriesPlan(
         series,
         (x, y, z, gradients.n_volume),
+        growth,
         geometry,
         slice_axis,
         ringing,
@@ -113,8 +123,8 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
     )
 
 
-def _open_runs(series: Series) -> list[tuple[tuple[int, ...], GradientTable]]:
-    """Give the shape and the gradients of every image of a series."""
+def _open_runs(series: Series) -> list[tuple[nib.Nifti1Image, GradientTable]]:
+    """Open every image of a series, and give its gradients with it."""
     if isinstance(series, PreprocessedSeries):
         files = series.gradients
         return [_open_run(series.dwi_file, files.files, files.convention)]
@@ -123,7 +133,7 @@ def _open_runs(series: Series) -> list[tuple[tuple[int, ...], GradientTable]]:
 
 def _open_run(
     dwi_file: Path, gradient_files: Sequence[Path], convention: str
-) -> tuple[tuple[int, ...], GradientTable]:
+) -> tuple[nib.Nifti1Image, GradientTable]:
     image = open_image(dwi_file)
     if len(image.shape) != 4:
         raise ImageError(
@@ -132,7 +142,17 @@ def _open_run(
         )
     table = read_gradients(gradient_files, convention, image.affine)
     check_volume_count(table, image.shape[3], dwi_file.name)
-    return image.shape, table
+    return image, table
+
+
+def _growth(image: nib.Nifti1Image, preproc: PreprocConfig) -> float:
+    """Give how many voxels `--output-resolution` makes of one."""
+    if preproc.output_resolution is None:
+        return 1.0
+    shape = (image.shape[0], image.shape[1], image.shape[2])
+    affine = np.asarray(image.affine, dtype=np.float64)
+    _, finer = output_grid(affine, shape, preproc.output_resolution)
+    return float(np.prod(finer) / np.prod(shape))
 
 
 def _find_template(name: str) -> Template | None:

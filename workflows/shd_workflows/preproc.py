@@ -57,6 +57,7 @@ def init_preproc_wf(
     slice_axis: int | None,
     n_run: int,
     size_gb: float,
+    growth: float,
     n_threads: int,
     name: str = "preproc_wf",
 ) -> LiterateWorkflow:
@@ -76,7 +77,9 @@ def init_preproc_wf(
     n_run
         Number of runs that are merged.
     size_gb
-        Size of the merged series as 32-bit floats, in GB.
+        Size of the merged series as acquired, as 32-bit floats, in GB.
+    growth
+        Voxels of the output for each one acquired.
     n_threads
         Threads of one step.
     name
@@ -123,15 +126,16 @@ def init_preproc_wf(
         MergeRuns(b0_threshold=preproc.b0_threshold), name="merge_runs", mem_gb=0.5 + 3 * size_gb
     )
     mask_raw = _mask_node("mask_raw", preproc, size_gb)
-    estimate_mask = _mask_node("estimate_mask", preproc, size_gb)
+    output_gb = size_gb * growth
+    estimate_mask = _mask_node("estimate_mask", preproc, output_gb)
     measure_raw = Node(MeasureRaw(**shells), name="measure_raw", mem_gb=0.5 + 3 * size_gb)
     measure_quality = Node(
-        MeasureQuality(**shells), name="measure_quality", mem_gb=0.5 + 3 * size_gb
+        MeasureQuality(**shells), name="measure_quality", mem_gb=0.5 + 3 * output_gb
     )
     check_orientation = Node(
-        CheckOrientation(**shells), name="check_orientation", mem_gb=1.0 + 2 * size_gb
+        CheckOrientation(**shells), name="check_orientation", mem_gb=1.0 + 2 * output_gb
     )
-    export_dwi = Node(ExportDwi(), name="export_dwi", mem_gb=0.5 + 2 * size_gb)
+    export_dwi = Node(ExportDwi(), name="export_dwi", mem_gb=0.5 + 2 * output_gb)
     gather_found = Node(Merge(3), name="gather_found", run_without_submitting=True)
 
     workflow.connect([
@@ -190,7 +194,7 @@ def init_preproc_wf(
     images, gradients = (last, "dwi_file"), (merge_runs, "gradients_file")
     if not geometry.is_idle(preproc):
         geometry_wf = init_geometry_wf(
-            plan=geometry, preproc=preproc, size_gb=size_gb, n_threads=n_threads
+            plan=geometry, preproc=preproc, size_gb=size_gb, growth=growth, n_threads=n_threads
         )
         workflow.connect([
             (last, geometry_wf, [("dwi_file", "inputnode.dwi_file")]),
@@ -212,12 +216,12 @@ def init_preproc_wf(
         images = (geometry_wf, "outputnode.dwi_file")
         gradients = (geometry_wf, "outputnode.gradients_file")
     if preproc.bias_correction != "none":
-        mask_biased = _mask_node("mask_biased", preproc, size_gb)
+        mask_biased = _mask_node("mask_biased", preproc, output_gb)
         correct_bias = Node(
             CorrectBias(n_threads=n_threads, **shells),
             name="correct_bias",
             n_procs=n_threads,
-            mem_gb=0.5 + 3 * size_gb,
+            mem_gb=0.5 + 3 * output_gb,
         )
         for node in (mask_biased, correct_bias):
             _connect_series(workflow, images, gradients, node)
