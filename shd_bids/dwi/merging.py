@@ -3,7 +3,8 @@
 A scanner may set its gain anew for every run. The b=0 images should look alike, so each run is
 scaled by the factor that makes the median ratio of its mean b=0 image to the first run's equal 1;
 the median, over the voxels that are brighter than their image's mean in both, passes over what
-motion and distortion change at the edges.
+motion changes at the edges. Runs of other phase encoding are distorted otherwise: where one piles
+signal up the other draws it out, but both keep its sum, and the sums are compared instead.
 """
 
 import logging
@@ -22,6 +23,7 @@ def match_intensities(
     is_b0: Sequence[Bool[np.ndarray, " _"]],
     *,
     names: Sequence[str],
+    phases: Sequence[str | None],
 ) -> Float[np.ndarray, " run"]:
     """Find the factors that bring all runs to the scale of the first one with a b=0 volume.
 
@@ -33,6 +35,8 @@ def match_intensities(
         Which volumes of each run count as b=0.
     names
         Of the runs, for the log.
+    phases
+        Directions of their phase encoding; None where it is not known.
 
     Returns
     -------
@@ -42,7 +46,9 @@ def match_intensities(
     """
     factors = np.ones(len(runs))
     reference: Float[np.ndarray, "x y z"] | None = None
-    for index, (run, among, name) in enumerate(zip(runs, is_b0, names, strict=True)):
+    reference_phase: str | None = None
+    described = zip(runs, is_b0, names, phases, strict=True)
+    for index, (run, among, name, phase) in enumerate(described):
         if not among.any():
             if len(runs) > 1:
                 LOGGER.warning(
@@ -53,9 +59,9 @@ def match_intensities(
             continue
         b0 = run[..., among].mean(axis=3, dtype=np.float64)
         if reference is None:
-            reference = b0
+            reference, reference_phase = b0, phase
         else:
-            factors[index] = _factor(b0, reference, name)
+            factors[index] = _factor(b0, reference, name, alike=phase == reference_phase)
     return factors
 
 
@@ -93,7 +99,7 @@ def merge_runs(
 
 
 def _factor(
-    b0: Float[np.ndarray, "x y z"], reference: Float[np.ndarray, "x y z"], name: str
+    b0: Float[np.ndarray, "x y z"], reference: Float[np.ndarray, "x y z"], name: str, *, alike: bool
 ) -> float:
     bright = (b0 > 0) & (b0 >= b0.mean()) & (reference > 0) & (reference >= reference.mean())
     if not bright.any():
@@ -103,7 +109,10 @@ def _factor(
             name,
         )
         return 1.0
-    factor = 1 / float(np.median(b0[bright] / reference[bright]))
+    if alike:
+        factor = 1 / float(np.median(b0[bright] / reference[bright]))
+    else:
+        factor = float(reference.sum() / b0.sum())
     if _USUAL[0] <= factor <= _USUAL[1]:
         LOGGER.info("%s: intensity multiplied by %.4g to match the first run.", name, factor)
     else:

@@ -33,6 +33,9 @@ class _MergeRunsInputSpec(BaseInterfaceInputSpec):
     dwi_files = InputMultiObject(File(exists=True), mandatory=True, desc="4-D images, in order")
     bval_files = InputMultiObject(File(exists=True), mandatory=True, desc="FSL b-values")
     bvec_files = InputMultiObject(File(exists=True), mandatory=True, desc="FSL directions")
+    phases = traits.List(
+        traits.Either(traits.Str, None), mandatory=True, desc="phase-encoding direction of each run"
+    )
     b0_threshold = traits.Float(mandatory=True, desc="largest b-value that counts as b=0, s/mm²")
 
 
@@ -56,7 +59,7 @@ class MergeRuns(SimpleInterface):
             tables.append(read_fsl_gradients(Path(bval), Path(bvec), image.affine))
         names = [Path(file).name for file in spec.dwi_files]
         is_b0 = [table.bvals <= spec.b0_threshold for table in tables]
-        factors = match_intensities(data, is_b0, names=names)
+        factors = match_intensities(data, is_b0, names=names, phases=spec.phases)
         merged = merge_runs(data, factors)
         self._results["dwi_file"] = write_array(merged, spec.dwi_files[0], out / "dwi.nii")
         write_mrtrix_gradients(concatenate_gradients(tables), out / "dwi.b")

@@ -8,6 +8,7 @@ import pytest
 from shd_bids.dwi.gradients import GradientTable, concatenate_gradients
 from shd_bids.dwi.merging import match_intensities, merge_runs
 from shd_bids.dwi.shells import cluster_shells
+from shd_bids.testing.epi import push_along
 from shd_bids.testing.phantom import make_phantom
 
 B0 = np.arange(6) < 2
@@ -26,9 +27,10 @@ def run() -> np.ndarray:
     return (head[..., None] * np.where(B0, 1.0, 0.4) + noise).astype(np.float32)
 
 
-def match(runs, is_b0=None):
+def match(runs, is_b0=None, phases=None):
     names = [f"run-{index}" for index in range(1, len(runs) + 1)]
-    return match_intensities(runs, is_b0 or [B0] * len(runs), names=names)
+    phases = phases or ["j"] * len(runs)
+    return match_intensities(runs, is_b0 or [B0] * len(runs), names=names, phases=phases)
 
 
 @pytest.mark.parametrize("gain", [0.6, 1.0, 1.7])
@@ -54,6 +56,17 @@ def test_the_scale_of_all_runs_together_does_not_matter(run):
 def test_a_signal_that_moved_at_the_edge_does_not_matter(run):
     moved = 1.4 * np.roll(run, 1, axis=0)
     np.testing.assert_allclose(match([run, moved])[1], 1 / 1.4, rtol=0.02)
+
+
+def test_distortion_of_opposite_sign_does_not_change_the_scale(run):
+    x = np.arange(10) - 4.5  # edges of the cells along the first axis
+    shift = np.broadcast_to(1.5 * np.exp(-(x**2) / 8)[:, None, None], (10, 8, 7))
+    forth, back = (
+        np.stack([push_along(one, sign * shift, 0) for one in np.moveaxis(run, 3, 0)], axis=3)
+        for sign in (1, -1)
+    )
+    factors = match([forth, 1.3 * back], phases=["j", "j-"])
+    np.testing.assert_allclose(factors, [1, 1 / 1.3], rtol=1e-4)
 
 
 def test_a_run_without_b0_keeps_its_scale_with_a_warning(run, caplog):

@@ -26,6 +26,7 @@ def series(tiny_phantom_dir, tmp_path_factory):
         dwi_files=[f"{stem}.nii.gz"],
         bval_files=[f"{stem}.bval"],
         bvec_files=[f"{stem}.bvec"],
+        phases=["j-"],
         b0_threshold=100.0,
     )
     merged = _outputs(node, tmp_path_factory.mktemp("merge"))

@@ -35,6 +35,7 @@ def merged(tiny_phantom_dir, tmp_path_factory):
         dwi_files=[f"{stem}.nii.gz"] * 2,
         bval_files=[f"{stem}.bval"] * 2,
         bvec_files=[f"{stem}.bvec"] * 2,
+        phases=["j-"] * 2,
         b0_threshold=100.0,
     )
     return _outputs(node, tmp_path_factory.mktemp("merge"))

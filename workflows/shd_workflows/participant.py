@@ -288,6 +288,7 @@ def _init_input_wf(plan: SeriesPlan, config: RunConfig, n_threads: int) -> Liter
         dwi_files=[str(run.dwi_file) for run in runs],
         bval_files=[str(run.bval_file) for run in runs],
         bvec_files=[str(run.bvec_file) for run in runs],
+        phases=[run.phase for run in runs],
     )
     return preproc_wf
 

@@ -91,6 +91,8 @@ def init_preproc_wf(
         Images of the runs.
     bval_files, bvec_files
         Their gradient tables as FSL writes them.
+    phases
+        Directions of their phase encoding.
 
     Outputs
     -------
@@ -120,7 +122,9 @@ def init_preproc_wf(
     workflow = LiterateWorkflow(name=name)
     workflow.__desc__ = _describe(preproc, n_run, unrung=slice_axis is not None)
     shells = {"b0_threshold": preproc.b0_threshold, "shell_tolerance": preproc.shell_tolerance}
-    inputnode = Node(IdentityInterface(["dwi_files", "bval_files", "bvec_files"]), name="inputnode")
+    inputnode = Node(
+        IdentityInterface(["dwi_files", "bval_files", "bvec_files", "phases"]), name="inputnode"
+    )
     outputnode = Node(IdentityInterface(list(PREPROC_FIELDS)), name="outputnode")
     merge_runs = Node(
         MergeRuns(b0_threshold=preproc.b0_threshold), name="merge_runs", mem_gb=0.5 + 3 * size_gb
@@ -143,6 +147,7 @@ def init_preproc_wf(
             ("dwi_files", "dwi_files"),
             ("bval_files", "bval_files"),
             ("bvec_files", "bvec_files"),
+            ("phases", "phases"),
         ]),
         (merge_runs, outputnode, [
             ("dwi_file", "raw_file"),
