@@ -146,6 +146,18 @@ def test_distortion_is_corrected_if_there_is_an_opposite_image(config, series):
         plan_series(series[0], asked)
 
 
+def test_the_page_names_the_phase_encoding_of_all_runs(config, series):
+    (run,) = series[0].runs
+    facts = describe_series(plan_series(series[0], config), config.preproc)
+    assert facts["Phase encoding"] == "not known"
+    runs = tuple(
+        replace(run, phase_encoding=PhaseEncodingFields(direction, 0.05))
+        for direction in ("j-", "j", "j")
+    )
+    facts = describe_series(plan_series(replace(series[0], runs=runs), config), config.preproc)
+    assert facts["Phase encoding"] == "j-, j"
+
+
 def test_who_has_only_a_phase_difference_is_told_so(config, series, caplog):
     (run,) = series[0].runs
     along, against = (

@@ -177,7 +177,8 @@ def describe_series(plan: SeriesPlan, preproc: PreprocConfig) -> dict[str, Any]:
             "Brain mask": series.mask_file.name if series.mask_file else preproc.mask_method,
             **_describe_anatomy(plan, series),
         }
-    facts["Phase encoding"] = series.shared_metadata.get("PhaseEncodingDirection", "see metadata")
+    phases = dict.fromkeys(run.phase or "not known" for run in series.runs)
+    facts["Phase encoding"] = ", ".join(phases)
     facts["Denoising"] = preproc.denoise_method
     facts["Gibbs ringing"] = f"not removed: {plan.ringing}" if plan.ringing else "removed"
     if geometry is not None:
