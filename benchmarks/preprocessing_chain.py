@@ -61,7 +61,7 @@ def clean_still(
 ) -> tuple[Float[np.ndarray, "x y z volume"], Float[np.ndarray, "x y z volume"]]:
     """Denoise a series, then remove its ringing; give both."""
     denoised, _ = costs.run("denoise", lambda: denoise_mppca(dwi, n_threads=n_threads))
-    unrung = costs.run("unring", lambda: remove_gibbs_ringing(denoised, n_processes=n_threads))
+    unrung = costs.run("unring", lambda: remove_gibbs_ringing(denoised, n_threads=n_threads))
     return denoised, unrung
 
 

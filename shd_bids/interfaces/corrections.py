@@ -28,7 +28,7 @@ _SHOWN_CANDIDATES = 5
 class _UnringInputSpec(BaseInterfaceInputSpec):
     dwi_file = File(exists=True, mandatory=True, desc="4-D image, never interpolated")
     slice_axis = traits.Range(0, 2, value=2, usedefault=True, desc="image axis across the slices")
-    n_threads = traits.Int(1, usedefault=True, nohash=True, desc="processes that work at once")
+    n_threads = traits.Int(1, usedefault=True, nohash=True, desc="threads, one volume each")
 
 
 class _UnringOutputSpec(TraitedSpec):
@@ -44,7 +44,7 @@ class UnringDwi(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         spec = self.inputs
         unrung = remove_gibbs_ringing(
-            read_array(spec.dwi_file), slice_axis=spec.slice_axis, n_processes=spec.n_threads
+            read_array(spec.dwi_file), slice_axis=spec.slice_axis, n_threads=spec.n_threads
         )
         out_file = Path(runtime.cwd) / "dwi.nii"
         self._results["dwi_file"] = write_array(unrung, spec.dwi_file, out_file)

@@ -40,7 +40,7 @@ def mask_file(series, tmp_path_factory):
     return _outputs(node, tmp_path_factory.mktemp("mask")).mask_file
 
 
-def test_unringing_keeps_grid_and_processes_do_not_change_the_hash(series, tmp_path):
+def test_unringing_keeps_grid_and_threads_do_not_change_the_hash(series, tmp_path):
     short = nib.load(series["dwi_file"]).slicer[..., :2]
     short.to_filename(tmp_path / "short.nii")
     nodes = [UnringDwi(dwi_file=str(tmp_path / "short.nii"), n_threads=n) for n in (1, 4)]
