@@ -25,6 +25,7 @@ LOGGER = logging.getLogger(__name__)
 
 _AXES = "ijk"
 _MIN_WIDTH = 16
+_MIN_SAMPLED = 0.8  # of k-space
 _N_SHIFT = 20  # on each side, up to half a voxel
 _NEAREST, _FARTHEST = 1, 3  # voxels from the differences whose sum says how much a line varies
 _BLOCK = 1 << 16  # voxels worked on at once: few enough for the cache
@@ -74,11 +75,25 @@ def find_slice_axis(metadata: Mapping[str, Any]) -> int:
     return _AXES.index(str(metadata.get("SliceEncodingDirection", "k"))[0])
 
 
+def sampled_share(metadata: Mapping[str, Any]) -> float:
+    """Give the share of k-space that was sampled along the phase axis, from ``PartialFourier``.
+
+    Examples
+    --------
+    >>> sampled_share({"PartialFourier": 0.75}), sampled_share({})
+    (0.75, 1.0)
+    """
+    share = metadata.get("PartialFourier", 1)
+    return float(share) if isinstance(share, int | float) and 0 < share < 1 else 1.0
+
+
 def why_not_unring(metadata: Mapping[str, Any], shape: tuple[int, ...]) -> str | None:
     """Say why sub-voxel shifts do not suit a series, or nothing where they do.
 
     Partial Fourier sampling widens the ringing along the phase axis, and the shifts that would
-    remove it are not the ones this method seeks (Lee et al., Magn. Reson. Med. 86, 2021).
+    remove it are not the ones this method seeks (Lee et al., Magn. Reson. Med. 86, 2021). On the
+    phantom with 7/8 of k-space the error still falls, by a fifth; with 6/8 it rises by 7 %, and as
+    much by ``mrdegibbs``.
 
     Parameters
     ----------
@@ -96,11 +111,11 @@ def why_not_unring(metadata: Mapping[str, Any], shape: tuple[int, ...]) -> str |
     --------
     >>> why_not_unring({"PartialFourier": 0.75}, (96, 96, 60))
     'partial Fourier sampling (0.75 of k-space) rings in another way than the method removes'
-    >>> why_not_unring({"PartialFourier": 1}, (96, 96, 60)) is None
+    >>> why_not_unring({"PartialFourier": 0.875}, (96, 96, 60)) is None
     True
     """
-    sampled = metadata.get("PartialFourier", 1)
-    if isinstance(sampled, int | float) and 0 < sampled < 1:
+    sampled = sampled_share(metadata)
+    if sampled < _MIN_SAMPLED:
         return (
             f"partial Fourier sampling ({sampled:g} of k-space) rings in another way than the "
             "method removes"

@@ -9,7 +9,12 @@ import pytest
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from shd_bids.dwi.denoise import denoise_mppca
-from shd_bids.dwi.unringing import find_slice_axis, remove_gibbs_ringing, why_not_unring
+from shd_bids.dwi.unringing import (
+    find_slice_axis,
+    remove_gibbs_ringing,
+    sampled_share,
+    why_not_unring,
+)
 from shd_bids.testing.artefacts import Artefacts, make_artefact_phantom
 
 N, FINE = 48, 8
@@ -135,6 +140,13 @@ def test_the_slice_axis_is_the_last_one_unless_the_sidecar_says_otherwise():
 def test_full_sampling_is_no_reason_to_skip():
     for metadata in ({}, {"PartialFourier": 1}, {"PartialFourier": 1.0}):
         assert why_not_unring(metadata, (96, 96, 60)) is None
+
+
+def test_sampling_most_of_k_space_is_no_reason_to_skip_but_is_known():
+    metadata = {"PartialFourier": 0.875}
+    assert why_not_unring(metadata, (96, 96, 60)) is None
+    assert sampled_share(metadata) == 0.875
+    assert sampled_share({"PartialFourier": "6/8"}) == 1.0
 
 
 def test_partial_fourier_sampling_is_a_reason_to_skip():

@@ -108,18 +108,34 @@ def test_each_correction_can_be_switched_off(config, series, setting, step):
     assert step in steps(config.preproc)
 
 
-def test_ringing_is_removed_if_asked_for_and_if_it_can_be(config, series):
+def test_ringing_is_removed_if_it_can_be_or_if_asked_for(config, series):
     def is_unrung(method):
         changed = replace(config, preproc=replace(config.preproc, unringing_method=method))
         plan = plan_series(series[0], changed)
         names = _names(init_participant_wf(label="01", plans=[plan], config=changed))
         return any(name.endswith("unring_dwi") for name in names), plan.ringing
 
-    assert is_unrung("subvoxel-shifts") == (True, "")
-    assert is_unrung("none") == (False, "--unringing-method is none")
+    assert is_unrung("subvoxel-shifts") == (True, "removed")
+    assert is_unrung("none") == (False, "not removed: --unringing-method is none")
     unrung, reason = is_unrung("auto")  # six voxels are too few
     assert not unrung
     assert "6 voxels wide" in reason
+
+
+@pytest.mark.parametrize(
+    ("method", "done"),
+    [
+        ("auto", "not removed, because partial Fourier sampling (0.75 of k-space)"),
+        ("subvoxel-shifts", "removed, along the phase axis only in part: 0.75 of k-space"),
+    ],
+)
+def test_the_log_tells_what_partial_fourier_sampling_does(config, series, caplog, method, done):
+    caplog.set_level("INFO")
+    (run,) = series[0].runs
+    run = replace(run, metadata=run.metadata | {"PartialFourier": 0.75})
+    asked = replace(config, preproc=replace(config.preproc, unringing_method=method))
+    plan_series(replace(series[0], runs=(run,)), asked)
+    assert f"ringing is {done}" in caplog.text
 
 
 def test_nothing_is_resampled_where_nothing_moves_it(config, series):

@@ -28,7 +28,7 @@ from shd_bids.dwi.gradients import (
 from shd_bids.dwi.images import open_image
 from shd_bids.dwi.resample import output_grid
 from shd_bids.dwi.shells import cluster_shells
-from shd_bids.dwi.unringing import find_slice_axis, why_not_unring
+from shd_bids.dwi.unringing import find_slice_axis, sampled_share, why_not_unring
 from shd_bids.errors import AnatomyError, ConfigError, ImageError
 
 from .geometry_plan import GeometryPlan, plan_geometry
@@ -46,7 +46,7 @@ class SeriesPlan:
     growth: float  # voxels of the output for each one acquired
     geometry: GeometryPlan | None  # None for preprocessed series
     slice_axis: int | None  # across which ringing is removed; None if it is not
-    ringing: str  # why it is not, in words for the report
+    ringing: str  # what is done about it, in words for the report
     t1w_file: Path | None  # None if the anatomy is passed over
     template: Template | None  # what finds the brain in it
     given_anatomy: PreprocessedAnatomy | None  # that came with a preprocessed series
@@ -167,15 +167,19 @@ def _find_template(name: str) -> Template | None:
 def _plan_unringing(
     series: DwiSeries, shape: tuple[int, ...], preproc: PreprocConfig
 ) -> tuple[int | None, str]:
-    """Give the axis across the slices if ringing is removed, else why not."""
+    """Give the axis across the slices if ringing is removed, and what is done about it."""
     if preproc.unringing_method == "none":
-        return None, "--unringing-method is none"
+        return None, "not removed: --unringing-method is none"
     metadata = series.shared_metadata
     reason = why_not_unring(metadata, shape)
     if reason is not None and preproc.unringing_method == "auto":
         LOGGER.info("%s: ringing is not removed, because %s.", series.source_stem, reason)
-        return None, reason
-    return find_slice_axis(metadata), ""
+        return None, f"not removed: {reason}"
+    found, sampled = "removed", sampled_share(metadata)
+    if sampled < 1:
+        found = f"removed, along the phase axis only in part: {sampled:g} of k-space was sampled"
+        LOGGER.warning("%s: ringing is %s.", series.source_stem, found)
+    return find_slice_axis(metadata), found
 
 
 def choose_models(asked: tuple[str, ...], *, n_shell: int) -> tuple[str, ...]:

@@ -180,7 +180,7 @@ def describe_series(plan: SeriesPlan, preproc: PreprocConfig) -> dict[str, Any]:
     phases = dict.fromkeys(run.phase or "not known" for run in series.runs)
     facts["Phase encoding"] = ", ".join(phases)
     facts["Denoising"] = preproc.denoise_method
-    facts["Gibbs ringing"] = f"not removed: {plan.ringing}" if plan.ringing else "removed"
+    facts["Gibbs ringing"] = plan.ringing
     if geometry is not None:
         if geometry.sdc == "none":
             facts["Distortion"] = f"not corrected: {geometry.reason}"
