@@ -13,6 +13,7 @@ from nipype.interfaces.base import (
     OutputMultiObject,
     SimpleInterface,
     TraitedSpec,
+    isdefined,
     traits,
 )
 
@@ -30,6 +31,7 @@ from shd_bids.dwi.images import open_image, read_data
 from shd_bids.dwi.mask import estimate_brain_mask
 from shd_bids.dwi.shells import Shells
 from shd_bids.dwi.transforms import PhaseEncoding
+from shd_bids.dwi.unringing import remove_gibbs_ringing
 from shd_bids.errors import GradientTableError
 from shd_bids.reports.figures.distortion import plot_distortion
 
@@ -52,6 +54,9 @@ class _PickB0InputSpec(BaseInterfaceInputSpec):
         traits.Str, desc="FSL b-values of each; empty text for an image that is all b=0"
     )
     reverse_encodings = traits.List(_ENCODING, desc="of each, by its own axes")
+    slice_axis = traits.Range(
+        0, 2, desc="image axis across the slices, to unring the other images as the series was"
+    )
 
 
 class _PickB0OutputSpec(TraitedSpec):
@@ -83,6 +88,8 @@ class PickB0(SimpleInterface):
         for name, bval_file, encoding in others:
             file, source = Path(name), read_affine(name)
             b0 = _mean_b0(file, bval_file, spec.b0_threshold)
+            if isdefined(spec.slice_axis):
+                b0 = remove_gibbs_ringing(b0[..., None], slice_axis=spec.slice_axis)[..., 0]
             on_grid = encode_on_grid(PhaseEncoding(*encoding), source, affine, source=file.name)
             image = resample_to_grid(b0, source, affine, dwi.shape[:3])
             means.append((_as_tuple(on_grid), image))

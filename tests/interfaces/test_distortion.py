@@ -8,6 +8,7 @@ import pytest
 from dwi.distorted import add_noise, distort, sinus_field, true_head
 
 from shd_bids.dwi.transforms import PhaseEncoding
+from shd_bids.dwi.unringing import remove_gibbs_ringing
 from shd_bids.errors import ConfigError, GradientTableError
 from shd_bids.interfaces.distortion import EstimateField, PickB0, PlotDistortion
 
@@ -71,6 +72,15 @@ def test_b0_images_come_on_the_grid_of_the_series(picked, scanned):
     for file, image in zip(picked.b0_files, images, strict=True):
         assert np.allclose(nib.load(file).get_fdata(), image, atol=1.0)
     assert picked.b0_encodings == [(1, 1, READOUT_S), (1, -1, READOUT_S)]
+
+
+def test_images_beside_the_series_are_unrung_as_it_was(scanned, tmp_path):
+    folder, (own, other), _, _ = scanned
+    picked = run(pick(folder, slice_axis=2), tmp_path)
+    expected = own, remove_gibbs_ringing(other[..., None])[..., 0]
+    for file, image in zip(picked.b0_files, expected, strict=True):
+        assert np.mean(np.abs(nib.load(file).get_fdata() - image) > 1.0) < 1e-3  # but for ties
+    assert np.mean(np.abs(expected[1] - other) > 1.0) > 0.5
 
 
 def test_a_reverse_series_without_b0_is_refused(scanned, tmp_path):

@@ -40,6 +40,7 @@ def init_geometry_wf(
     *,
     plan: GeometryPlan,
     preproc: PreprocConfig,
+    slice_axis: int | None,
     size_gb: float,
     growth: float,
     n_threads: int,
@@ -53,6 +54,9 @@ def init_geometry_wf(
         What to correct, and with which images.
     preproc
         Settings of the stage.
+    slice_axis
+        Image axis across the slices, to unring the images of opposite phase encoding as the series
+        was; None leaves their ringing.
     size_gb
         Size of the series as acquired, as 32-bit floats, in GB.
     growth
@@ -122,7 +126,9 @@ def init_geometry_wf(
 
     field_giver, mask_giver = None, (inputnode, "mask_file")
     if plan.sdc != "none":
-        field_giver = _connect_field(workflow, plan, preproc, inputnode, outputnode, size_gb)
+        field_giver = _connect_field(
+            workflow, plan, preproc, slice_axis, inputnode, outputnode, size_gb
+        )
         mask_giver = (field_giver, "mask_file")
         workflow.connect([(field_giver, resample_dwi, [("fieldmap_file", "fieldmap_file")])])
     if plan.hmc == "none":
@@ -165,6 +171,7 @@ def _connect_field(
     workflow: LiterateWorkflow,
     plan: GeometryPlan,
     preproc: PreprocConfig,
+    slice_axis: int | None,
     inputnode: Node,
     outputnode: Node,
     size_gb: float,
@@ -181,6 +188,8 @@ def _connect_field(
         name="pick_b0",
         mem_gb=0.5 + size_gb,
     )
+    if slice_axis is not None:
+        pick_b0.inputs.slice_axis = slice_axis
     estimate_field = Node(EstimateField(method=plan.sdc), name="estimate_field", mem_gb=2.0)
     workflow.connect([
         (inputnode, pick_b0, [("dwi_file", "dwi_file"), ("gradients_file", "gradients_file")]),

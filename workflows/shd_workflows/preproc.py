@@ -73,7 +73,8 @@ def init_preproc_wf(
     geometry
         How distortion and motion are corrected.
     slice_axis
-        Image axis across the slices, for unringing; None leaves the ringing.
+        Image axis across the slices, to unring the series and what its field is found from; None
+        leaves the ringing.
     n_run
         Number of runs that are merged.
     size_gb
@@ -199,7 +200,12 @@ def init_preproc_wf(
     images, gradients = (last, "dwi_file"), (merge_runs, "gradients_file")
     if not geometry.is_idle(preproc):
         geometry_wf = init_geometry_wf(
-            plan=geometry, preproc=preproc, size_gb=size_gb, growth=growth, n_threads=n_threads
+            plan=geometry,
+            preproc=preproc,
+            slice_axis=slice_axis,
+            size_gb=size_gb,
+            growth=growth,
+            n_threads=n_threads,
         )
         workflow.connect([
             (last, geometry_wf, [("dwi_file", "inputnode.dwi_file")]),
