@@ -38,7 +38,7 @@ from shd_bids.testing.score import score_fodf
 
 from .accuracy import PROTOCOLS
 from .models import MODELS, FitOptions
-from .preprocessing_chain import Corrected, Costs, clean_still, correct
+from .preprocessing_chain import Corrected, Costs, clean_series, correct
 from .preprocessing_peers import (
     PEERS,
     Moved,
@@ -124,7 +124,7 @@ def _measure_tools(
 
     costs = Costs()
     corrected = correct(phantom, costs, n_threads=options.threads)
-    cleaned = clean_still(still.scan.dwi, Costs(), n_threads=options.threads)
+    cleaned = clean_series(still.scan.dwi, Costs(), n_threads=options.threads)
     yield "shd-bids", score_still(still, *cleaned) | score_corrected(phantom, corrected), costs
 
     if "dipy" in options.peers:

@@ -56,7 +56,7 @@ class Corrected:
     mask: Bool[np.ndarray, "x y z"]
 
 
-def clean_still(
+def clean_series(
     dwi: Float[np.ndarray, "x y z volume"], costs: Costs, *, n_threads: int
 ) -> tuple[Float[np.ndarray, "x y z volume"], Float[np.ndarray, "x y z volume"]]:
     """Denoise a series, then remove its ringing; give both."""
@@ -84,13 +84,12 @@ def correct(phantom: ArtefactPhantom, costs: Costs, *, n_threads: int = 1) -> Co
     x_mm, y_mm, z_mm = (float(mm) for mm in voxel_sizes(scan.affine))
     voxel_mm = (x_mm, y_mm, z_mm)
 
-    # its default leaves ringing as it is
-    denoised, _ = costs.run("denoise", lambda: denoise_mppca(scan.dwi, n_threads=n_threads))
-    found, brain = costs.run("distortion", lambda: _find_field(phantom, denoised, shells, voxel_mm))
+    denoised, unrung = clean_series(scan.dwi, costs, n_threads=n_threads)
+    found, brain = costs.run("distortion", lambda: _find_field(phantom, unrung, shells, voxel_mm))
     motion = costs.run(
         "motion",
         lambda: correct_motion(
-            denoised,
+            unrung,
             scan.affine,
             gradients,
             shells,
@@ -134,7 +133,8 @@ def _find_field(
     series, affine = phantom.truth.phase, phantom.scan.affine
     opposite = type(series)(series.axis, -series.sign, series.readout_s)
     (leading,) = leading_b0(shells.index == 0, [series] * len(shells.index)).values()
-    pairs = dwi[..., leading].mean(axis=3), phantom.reverse_b0.mean(axis=3)
+    reverse_b0 = remove_gibbs_ringing(phantom.reverse_b0.mean(axis=3, keepdims=True))[..., 0]
+    pairs = dwi[..., leading].mean(axis=3), reverse_b0
     images = np.stack(pairs).astype(np.float32)
     found = estimate_field(images, affine, [series, opposite])
     corrected = [

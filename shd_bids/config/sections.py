@@ -102,7 +102,7 @@ class PreprocConfig:
             "sampled and where slices are narrow",
             choices=("none", "auto", "subvoxel-shifts"),
         ),
-    ] = "none"  # on the phantom head rotations come out up to 13 % worse after it
+    ] = "auto"
     sdc: Annotated[
         str,
         Option(

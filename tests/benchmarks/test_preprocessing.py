@@ -29,7 +29,7 @@ from shd_bids.testing.scan import make_affine
 
 SHAPE = (16, 16, 12)
 B0 = (np.zeros(2), np.zeros((2, 3)))
-STEPS = {"denoise", "distortion", "motion", "resample", "mask", "bias"}
+STEPS = {"denoise", "unring", "distortion", "motion", "resample", "mask", "bias"}
 SINGLE = {"distortion left", "dropout recall", "dropout precision", "bias left", "mask, Dice"}
 MOTION = {"motion b=0, mm", "motion b=0, deg", "motion b=1000, mm", "motion b=1000, deg"}
 SERIES = {"signal, sigma", "fibres, deg", "false + /fibre", "false - /fibre"}
