@@ -55,7 +55,9 @@ def init_given_anat_wf(
     outputnode.inputs.trait_set(
         mask_method="given", t1w_to_dwi_file=identity, dwi_to_t1w_file=identity
     )
-    plot_anatomy = Node(PlotAnatomy(mask_method="given"), name="plot_anatomy", mem_gb=0.5 + 12 * size_gb)
+    plot_anatomy = Node(
+        PlotAnatomy(mask_method="given"), name="plot_anatomy", mem_gb=0.5 + 12 * size_gb
+    )
     for field, file, node in (
         ("t1w_to_template_file", anatomy.to_template_file, outputnode),
         ("template_to_t1w_file", anatomy.from_template_file, outputnode),
