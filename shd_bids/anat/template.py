@@ -11,6 +11,8 @@ from typing import Any
 
 from shd_bids.errors import AnatomyError
 
+from .templateflow import Request, find_file
+
 DEFAULT_TEMPLATE = "MNI152NLin2009cAsym"
 _MODIFIER = re.compile(r"(res|cohort)-(\d+)")
 
@@ -45,12 +47,63 @@ def find_template(space: str = DEFAULT_TEMPLATE, *, download: bool = False) -> T
     AnatomyError
         If they cannot be had; the message says how to get them.
     """
-    if space.split(",")[0].endswith((".nii", ".nii.gz")):
+    if is_file_template(space):
         return _given(space)
-    name, options = _parse(space)
-    mask_options = options | {"suffix": "mask", "desc": "brain"}
-    t1w_file = _find(name, options | {"suffix": "T1w", "desc": None}, download=download)
-    return Template(name, t1w_file, _find(name, mask_options, download=download))
+    name, options = parse_template(space)
+    mask_options = _query(options) | {"suffix": "mask", "desc": "brain"}
+    t1w_file = find_head(space, download=download)
+    mask_file = _find(name, mask_options, download=download, flag="--anat-template")
+    return Template(name, t1w_file, mask_file)
+
+
+def find_head(space: str, *, flag: str = "--anat-template", download: bool = False) -> Path:
+    """Find the T1w image of a template of TemplateFlow, as `find_template` does.
+
+    Parameters
+    ----------
+    space
+        ``NAME[:res-N][:cohort-N]``.
+    flag
+        That asks for it, for the message.
+    download
+        Ask the network if it is not there.
+
+    Raises
+    ------
+    AnatomyError
+        If it cannot be had.
+    """
+    name, options = parse_template(space)
+    query = _query(options) | {"suffix": "T1w", "desc": None}
+    return _find(name, query, download=download, flag=flag)
+
+
+def is_file_template(space: str) -> bool:
+    """Tell whether a template is given as files, not by name."""
+    return space.split(",")[0].endswith((".nii", ".nii.gz"))
+
+
+def parse_template(space: str) -> tuple[str, dict[str, int]]:
+    """Take a name and the numbers behind it apart.
+
+    Raises
+    ------
+    AnatomyError
+        If it cannot be one.
+
+    Examples
+    --------
+    >>> parse_template("MNI152NLin2009cAsym:res-2")
+    ('MNI152NLin2009cAsym', {'res': 2})
+    """
+    name, *modifiers = space.split(":")
+    found = [_MODIFIER.fullmatch(text) for text in modifiers]
+    if not name.isalnum() or not all(found):
+        raise AnatomyError(
+            f"{space!r} names no template; expected NAME, NAME:res-2 or NAME:cohort-3 as in "
+            f"{DEFAULT_TEMPLATE}:res-2, or a NIfTI file that exists."
+        )
+    return name, {match.group(1): int(match.group(2)) for match in found if match}
 
 
 def template_available(space: str = DEFAULT_TEMPLATE) -> bool:
@@ -63,7 +116,7 @@ def template_available(space: str = DEFAULT_TEMPLATE) -> bool:
 
 
 def _given(space: str) -> Template:
-    files = [Path(part) for part in space.split(",")]
+    files = [Path(part).absolute() for part in space.split(",")]  # nodes run elsewhere
     missing = [str(file) for file in files if not file.is_file()]
     if missing or len(files) > 2:
         raise AnatomyError(
@@ -77,55 +130,13 @@ def _given(space: str) -> Template:
     return Template(name, files[0], files[1] if len(files) > 1 else None)
 
 
-def _parse(space: str) -> tuple[str, dict[str, Any]]:
-    name, *modifiers = space.split(":")
-    found = [_MODIFIER.fullmatch(text) for text in modifiers]
-    if not name.isalnum() or not all(found):
-        raise AnatomyError(
-            f"{space!r} names no template; expected NAME, NAME:res-2 or NAME:cohort-3 as in "
-            f"{DEFAULT_TEMPLATE}:res-2, or a NIfTI file that exists."
-        )
-    values = {match.group(1): int(match.group(2)) for match in found if match}
-    options: dict[str, Any] = {"resolution": values.get("res", 1), "extension": ".nii.gz"}
-    if "cohort" in values:
-        options["cohort"] = values["cohort"]
-    return name, options
+def _query(numbers: dict[str, int]) -> dict[str, Any]:
+    query: dict[str, Any] = {"resolution": numbers.get("res", 1), "extension": ".nii.gz"}
+    return query | ({"cohort": numbers["cohort"]} if "cohort" in numbers else {})
 
 
-def _find(name: str, query: dict[str, Any], *, download: bool) -> Path:
+def _find(name: str, query: dict[str, Any], *, download: bool, flag: str) -> Path:
     wanted = f"the {query['suffix']} image of {name} (resolution {query['resolution']})"
-    try:
-        from templateflow import api  # makes its folder, which may be read-only
-        from templateflow.conf import TF_HOME
-    except OSError as error:
-        raise AnatomyError(
-            f"TemplateFlow cannot use its folder: {error}. Set TEMPLATEFLOW_HOME to a folder that "
-            "can be written or already holds the template, or give --anat-template FILE,MASK."
-        ) from error
-    try:
-        files = [Path(file) for file in api.ls(name, **query)]
-    except ValueError as error:  # pybids does not know the name
-        raise AnatomyError(f"--anat-template {name}: {error}") from error
-    if not files:
-        raise AnatomyError(
-            f"TemplateFlow knows no file for {wanted}. Check --anat-template against "
-            "https://www.templateflow.org/browse, or give --anat-template FILE,MASK."
-        )
-    file = files[0]
-    reason = "it is not on this machine"
-    if not _here(file) and download:
-        try:
-            api.get(name, raise_empty=True, **query)
-        except (OSError, RuntimeError) as error:  # no network, a full disk, a bad answer
-            reason = f"fetching it failed ({error})"
-    if _here(file):
-        return file
-    fetch = f"templateflow get {name} --suffix {query['suffix']} --res {query['resolution']}"
-    raise AnatomyError(
-        f"{file} is missing, {wanted}: {reason}. With a network, run `{fetch}` with "
-        f"TEMPLATEFLOW_HOME={TF_HOME}; or give --anat-template FILE,MASK."
+    return find_file(
+        Request(name, query, wanted, flag, "--anat-template FILE,MASK"), download=download
     )
-
-
-def _here(file: Path) -> bool:
-    return file.is_file() and file.stat().st_size > 0  # a stub of TemplateFlow is empty
