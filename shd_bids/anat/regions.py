@@ -1,0 +1,127 @@
+"""The regions of an atlas: a label image, and the table that names its labels."""
+
+import csv
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, Integer, Num
+
+from shd_bids.errors import AnatomyError
+
+LOGGER = logging.getLogger(__name__)
+
+Table = dict[str, list[str]]
+_N_SHOWN = 10
+
+
+def read_regions(file: Path) -> Table:
+    """Read the table of an atlas's labels, as BIDS has it.
+
+    Parameters
+    ----------
+    file
+        Tab-separated with a header; ``index`` and ``name`` are among its columns.
+
+    Returns
+    -------
+    Table
+        Columns by name, as text; 0, the background, is left out.
+
+    Raises
+    ------
+    AnatomyError
+        If a column is missing, or an index is no whole number or there twice.
+    """
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.DictReader(stream, delimiter="\t", restval="n/a")
+        rows = list(reader)
+    columns = [name for name in (reader.fieldnames or []) if name]
+    missing = [name for name in ("index", "name") if name not in columns]
+    if missing:
+        raise AnatomyError(
+            f"{file} has no column {' or '.join(missing)}; found {', '.join(columns) or 'none'}. "
+            "Expected tab-separated columns, index (the number in the image) and name among them."
+        )
+    kept = [row for row in rows if row["index"].strip() != "0"]
+    numbers = [row["index"].strip() for row in kept]
+    bad = [number for number in numbers if not number.isdecimal()]
+    bad += sorted({number for number in numbers if numbers.count(number) > 1})
+    if bad or not numbers:
+        found = f"the index {', '.join(bad[:_N_SHOWN])}" if bad else "no region"
+        raise AnatomyError(
+            f"{file} has {found}; expected each region once, by a whole number above 0."
+        )
+    return {name: [str(row[name]) for row in kept] for name in columns}
+
+
+def check_labels(
+    data: Num[np.ndarray, "*axes"], regions: Mapping[str, list[str]], *, image: Path, table: Path
+) -> Int[np.ndarray, "x y z"]:
+    """Check that an image holds the labels that a table names.
+
+    Parameters
+    ----------
+    data
+        Of the image.
+    regions
+        As `read_regions` gives it. Regions that the image lacks are warned of.
+    image, table
+        For the message.
+
+    Returns
+    -------
+    Int[np.ndarray, "x y z"]
+        The labels as 32-bit integers.
+
+    Raises
+    ------
+    AnatomyError
+        If it is no label image, or holds a label that has no name.
+    """
+    volume = np.squeeze(data)
+    if volume.ndim != 3 or not np.all(np.isfinite(volume)) or np.any(volume != np.rint(volume)):
+        raise AnatomyError(
+            f"{image} is no label image: found {data.ndim} axes {data.shape}, values from "
+            f"{data.min():g} to {data.max():g}. Expected one volume of whole numbers; --atlases "
+            "takes no maps of probability."
+        )
+    labels = volume.astype(np.int32)
+    named = {int(number) for number in regions["index"]}
+    there = {int(number) for number in np.unique(labels)} - {0}
+    if nameless := sorted(there - named):
+        raise AnatomyError(
+            f"{image} holds the label(s) {_some(nameless)}, which {table} does not name: it has "
+            f"{len(named)} regions from {min(named)} to {max(named)}. Give the table that belongs "
+            f"to the image, --atlases {image.name},LABELS.tsv."
+        )
+    if absent := sorted(named - there):
+        LOGGER.warning(
+            "%s names the label(s) %s, of which %s has no voxel. If that is not meant, give the "
+            "table that belongs to the image, --atlases IMAGE,LABELS.tsv.",
+            table, _some(absent), image,
+        )  # fmt: skip
+    if not there:
+        raise AnatomyError(f"{image} holds no label; expected those that {table} names.")
+    return labels
+
+
+def count_voxels(
+    labels: Integer[np.ndarray, "x y z"], regions: Mapping[str, list[str]]
+) -> dict[str, int]:
+    """Count the voxels of each region, by its index in the table's order.
+
+    Examples
+    --------
+    >>> count_voxels(np.array([[[0, 2, 2]]]), {"index": ["1", "2"], "name": ["a", "b"]})
+    {'1': 0, '2': 2}
+    """
+    found, counts = np.unique(labels, return_counts=True)
+    by_label = dict(zip(found.tolist(), counts.tolist(), strict=True))
+    return {number: by_label.get(int(number), 0) for number in regions["index"]}
+
+
+def _some(numbers: list[int]) -> str:
+    shown = ", ".join(str(number) for number in numbers[:_N_SHOWN])
+    return shown + (f" and {len(numbers) - _N_SHOWN} more" if len(numbers) > _N_SHOWN else "")
