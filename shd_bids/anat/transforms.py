@@ -66,14 +66,14 @@ def chain(*transforms: sitk.Transform) -> sitk.CompositeTransform:
     Parameters
     ----------
     *transforms
-        In the order in which a point of the target grid passes them.
+        In the order in which a point of the target grid passes them; none is the identity.
 
     Returns
     -------
     sitk.CompositeTransform
         ITK keeps them the other way round: the last is applied first.
     """
-    return sitk.CompositeTransform(list(transforms[::-1]))
+    return sitk.CompositeTransform(list(transforms[::-1]) or [sitk.TranslationTransform(3)])
 
 
 def write_transform(transform: sitk.Transform, file: Path) -> Path:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
+import SimpleITK as sitk
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -37,6 +37,7 @@ from shd_bids.anat.transforms import (
     write_transform,
 )
 from shd_bids.anat.volume import Grid, Volume, bound_threads
+from shd_bids.config import TISSUES
 from shd_bids.dwi.images import open_image, read_data
 from shd_bids.errors import AnatomyError
 
@@ -214,7 +215,7 @@ class _ResampleInputSpec(_ThreadedInputSpec):
     in_file = File(exists=True, mandatory=True, desc="image, 3-D or 4-D, in A")
     reference_file = File(exists=True, mandatory=True, desc="image in B whose grid is filled")
     transform_files = InputMultiObject(
-        File(exists=True), mandatory=True, desc="in the order in which a point of B passes them"
+        File(exists=True), desc="in the order in which a point of B passes them; A is B by default"
     )
     kind = traits.Enum("linear", "cubic", "label", usedefault=True, desc="interpolation")
 
@@ -233,19 +234,42 @@ class ResampleImage(SimpleInterface):
         spec = self.inputs
         bound_threads(spec.n_threads)
         data, affine = read_array(spec.in_file), read_affine(spec.in_file)
-        target = _read_grid(spec.reference_file)
-        transform = chain(*(read_transform(Path(file)) for file in spec.transform_files))
+        target = read_grid(spec.reference_file)
+        transform = read_chain(spec.transform_files)
         volumes = [
             resample(Volume(volume, affine), transform, target, kind=spec.kind)
             for volume in np.moveaxis(data if data.ndim == 4 else data[..., None], 3, 0)
         ]
         moved = volumes[0] if data.ndim == 3 else np.stack(volumes, axis=3)
-        file = Path(runtime.cwd) / "resampled.nii.gz"
-        if spec.kind == "label":
-            nib.Nifti1Image(moved, target.affine).to_filename(file)
-            self._results["out_file"] = str(file)
-        else:
-            self._results["out_file"] = write_array(moved, spec.reference_file, file)
+        if spec.kind == "label" and moved.min() >= 0 and moved.max() < 256:
+            moved = moved.astype(np.uint8)
+        self._results["out_file"] = write_array(
+            moved, spec.reference_file, Path(runtime.cwd) / "resampled.nii.gz"
+        )
+        return runtime
+
+
+class _SplitTissueInputSpec(BaseInterfaceInputSpec):
+    tissue_file = File(exists=True, mandatory=True, desc="probabilities, 4-D")
+
+
+class _SplitTissueOutputSpec(TraitedSpec):
+    tissue_files = traits.Dict(traits.Str, File, desc="3-D, by tissue")
+
+
+class SplitTissue(SimpleInterface):
+    """Give each tissue a file of its own, as BIDS names them."""
+
+    input_spec = _SplitTissueInputSpec
+    output_spec = _SplitTissueOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        file, out = self.inputs.tissue_file, Path(runtime.cwd)
+        maps = np.moveaxis(read_array(file), 3, 0)
+        self._results["tissue_files"] = {
+            tissue: write_array(one, file, out / f"{tissue}.nii.gz")
+            for tissue, one in zip(TISSUES, maps, strict=True)
+        }
         return runtime
 
 
@@ -274,9 +298,15 @@ def _read(file: str) -> Volume:
     return Volume(np.squeeze(read_array(file)), read_affine(file))
 
 
-def _read_grid(file: str) -> Grid:
-    x, y, z = read_array(file).shape[:3]
+def read_grid(file: str | Path) -> Grid:
+    """Read where the voxels of an image lie."""
+    x, y, z = open_image(Path(file)).shape[:3]
     return Grid((x, y, z), read_affine(file))
+
+
+def read_chain(files: Any) -> sitk.Transform:
+    """Read transforms and join them, in the order in which a point of the target passes them."""
+    return chain(*(read_transform(Path(file)) for file in (files if isdefined(files) else ())))
 
 
 def _template_mask(spec: Any) -> np.ndarray:

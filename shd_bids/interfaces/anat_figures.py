@@ -1,11 +1,13 @@
-"""The node that pictures the structural image and how it fits the series."""
+"""The nodes that picture the structural image, how it fits the series, and atlases."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
+    InputMultiObject,
     SimpleInterface,
     isdefined,
     traits,
@@ -13,6 +15,8 @@ from nipype.interfaces.base import (
 
 from shd_bids.anat.brain import MASK_METHODS
 from shd_bids.bids.files import write_text
+from shd_bids.dwi.images import open_image
+from shd_bids.reports.figures.atlases import plot_atlases
 from shd_bids.reports.figures.outlines import plot_outlines
 from shd_bids.reports.fragments import alert, fact_table
 
@@ -66,3 +70,31 @@ def _describe_mask(method: str) -> str:
         "tissues near its rim are doubtful. Give a template with --anat-template.",
         "warning",
     )
+
+
+class _PlotAtlasesInputSpec(BaseInterfaceInputSpec):
+    b0_file = File(exists=True, mandatory=True, desc="mean of the b=0 volumes")
+    mask_file = File(exists=True, mandatory=True, desc="brain mask")
+    atlas_files = InputMultiObject(File(exists=True), mandatory=True, desc="on the same grid")
+    names = InputMultiObject(traits.Str, mandatory=True, desc="of the atlases")
+
+
+class PlotAtlases(SimpleInterface):
+    """Colour the regions of atlases over the b=0 image."""
+
+    input_spec = _PlotAtlasesInputSpec
+    output_spec = FiguresOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        spec = self.inputs
+        file = Path(runtime.cwd) / "atlases.png"
+        atlases = {
+            name: np.asarray(open_image(Path(atlas_file)).dataobj)
+            for name, atlas_file in zip(spec.names, spec.atlas_files, strict=True)
+        }
+        plot_atlases(
+            read_array(spec.b0_file), read_mask(spec.mask_file), atlases,
+            read_affine(spec.b0_file), file,
+        )  # fmt: skip
+        self._results["out_files"] = {"atlases": str(file)}
+        return runtime

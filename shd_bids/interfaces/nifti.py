@@ -43,7 +43,7 @@ def write_array(
     ----------
     data
         The first three axes are those of `like`. Masks and whole numbers below 256 are stored in
-        8 bits, all else as 32-bit floats.
+        8 bits, 32-bit integers as they are, all else as 32-bit floats.
     like
         Image whose affine, orientation codes and units are kept.
     file
@@ -55,7 +55,8 @@ def write_array(
         The absolute path, as nipype wants it.
     """
     reference = _open(like)
-    kind = np.uint8 if data.dtype == bool or data.dtype == np.uint8 else np.float32
+    kinds = {"bool": np.uint8, "uint8": np.uint8, "int32": np.int32}
+    kind = kinds.get(data.dtype.name, np.float32)
     header = reference.header.copy()
     header.set_data_dtype(kind)
     header.set_slope_inter(1.0, 0.0)

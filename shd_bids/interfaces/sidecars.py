@@ -26,7 +26,7 @@ from shd_bids.response.io import Response, read_response
 
 from .series import load_gradients
 
-_MAPS = {
+MAP_DESCRIPTIONS = {
     "peaks": ("Fibre directions, three components per peak, scaled by its amplitude.", "1"),
     "rmse": ("Root mean squared residual over the b=0 signal of the WM response.", "1"),
     "afd": ("Total apparent fibre density: integral of the fODF.", "1"),
@@ -131,7 +131,7 @@ class DescribeModel(SimpleInterface):
         self._results["map_sidecars"] = {
             name: describe(description=description, units=units)
             | ({"OrientationEncoding": _ENCODINGS[name]} if name in _ENCODINGS else {})
-            for name, (description, units) in _MAPS.items()
+            for name, (description, units) in MAP_DESCRIPTIONS.items()
         }
         self._results["weights_sidecars"] = {
             "weights": model_sidecar(

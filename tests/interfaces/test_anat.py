@@ -9,7 +9,7 @@ from anat.heads import make_head, rigid, upright_grid
 
 from shd_bids.anat.transforms import from_matrix, write_transform
 from shd_bids.errors import AnatomyError
-from shd_bids.interfaces.anat import CompareMasks, PrepareT1w, ResampleImage
+from shd_bids.interfaces.anat import CompareMasks, PrepareT1w, ResampleImage, SplitTissue
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +72,12 @@ def test_equal_masks_have_no_distance(tmp_path):
     file = _save(np.ones((4, 4, 4), np.uint8), np.eye(4), tmp_path / "mask.nii.gz")
     out = CompareMasks(mask_file=file, other_file=file).run(cwd=str(tmp_path)).outputs
     assert out.dice_distance == 0.0
+
+
+def test_each_tissue_gets_its_file(tmp_path):
+    data = np.random.default_rng(0).random((4, 5, 6, 3)).astype(np.float32)
+    file = tmp_path / "tissue.nii.gz"
+    nib.Nifti1Image(data, np.eye(4)).to_filename(file)
+    files = SplitTissue(tissue_file=str(file)).run(cwd=str(tmp_path)).outputs.tissue_files
+    for order, tissue in enumerate(("WM", "GM", "CSF")):
+        np.testing.assert_array_equal(nib.load(files[tissue]).get_fdata(), data[..., order])
