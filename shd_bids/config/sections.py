@@ -1,6 +1,7 @@
 """The sections of the configuration, one per stage; a stage receives its own and reads no other."""
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ TISSUES = ("WM", "GM", "CSF")
 LEVELS = ("preproc", "response", "fod", "full")
 FOD_MODELS = ("shd-tv", "shd", "esd", "rt-esd", "csd", "msmt-csd", "rumba", "rumba-tv")
 SHD_MODELS = ("shd-tv", "shd", "esd", "rt-esd")
+_SPACE = re.compile(r"[A-Za-z0-9]+(:(res|cohort)-\d+)*")
 
 
 @dataclass(frozen=True)
@@ -161,9 +163,33 @@ class AnatConfig:
             metavar="TEMPLATE",
         ),
     ] = "MNI152NLin2009cAsym"
+    output_spaces: Annotated[
+        tuple[str, ...],
+        Option(
+            "spaces that maps are brought to: dwi, that of the series, where they always are; T1w; "
+            "the name of the template, with :res-N behind it for TemplateFlow's grid instead of "
+            "the series' voxel size (default: dwi)",
+            metavar="SPACE",
+        ),
+    ] = ("dwi",)
+    atlases: Annotated[
+        tuple[str, ...],
+        Option(
+            "atlases that are brought to the series: a name of TemplateFlow with :desc-LABEL or "
+            ":res-N after it, or DSEG.nii.gz[,LABELS.tsv] in the template, or in the T1w image's "
+            "space if its name says space-T1w",
+            metavar="ATLAS",
+        ),
+    ] = ()
 
     def __post_init__(self) -> None:
         check_options(self)
+        for space in self.output_spaces:
+            if not _SPACE.fullmatch(space):
+                raise ConfigError(
+                    f"--output-spaces cannot be {space!r}; expected dwi, T1w or the name of the "
+                    "template, as in MNI152NLin2009cAsym:res-2."
+                )
 
 
 @dataclass(frozen=True)

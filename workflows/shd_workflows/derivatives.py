@@ -1,23 +1,21 @@
 """The graphs that put results under their final names, each with its sidecar.
 
-Only here are names of outputs decided. The names of all files are known before anything runs, so
-that every sidecar can say what its file was made from.
+Only here and in `anat_derivatives` are names of outputs decided. The names of all files are known
+before anything runs, so that every sidecar can say what its file was made from.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from nipype import Node
 from nipype.interfaces.utility import IdentityInterface
 from niworkflows.engine.workflows import LiterateWorkflow
 
 from shd_bids import __version__
-from shd_bids.anat.brain import MASK_METHODS
 from shd_bids.bids.names import derivative_path
 from shd_bids.bids.preprocessed import PreprocessedSeries
-from shd_bids.bids.preprocessed_files import PreprocessedAnatomy
 from shd_bids.bids.sidecars import bids_uri, generic_sidecar
 from shd_bids.config import TISSUES, DeconvConfig, PreprocConfig, TrackingConfig
 from shd_bids.dwi.confounds import DESCRIPTIONS
@@ -203,12 +201,12 @@ def init_preproc_derivatives_wf(
         },
     )
     workflow.connect([
-        (inputnode, ds_mask, [(("mask_file", _under, "mask"), "in_files")]),
+        (inputnode, ds_mask, [(("mask_file", under, "mask"), "in_files")]),
         (inputnode, ds_qc, [
-            (("qc_file", _under, "qc"), "in_files"),
+            (("qc_file", under, "qc"), "in_files"),
             ("quality_fields", "found"),
         ]),
-        (inputnode, ds_confounds, [(("confounds_file", _under, "confounds"), "in_files")]),
+        (inputnode, ds_confounds, [(("confounds_file", under, "confounds"), "in_files")]),
     ])  # fmt: skip
     return workflow
 
@@ -246,9 +244,9 @@ def _save_series(
     workflow.connect([
         (inputnode, ds_dwi, [
             ("export_files", "in_files"),
-            (("gradient_fields", _under, "GradientCheck"), "found"),
+            (("gradient_fields", under, "GradientCheck"), "found"),
         ]),
-        (inputnode, ds_b0, [(("b0_file", _under, "b0"), "in_files")]),
+        (inputnode, ds_b0, [(("b0_file", under, "b0"), "in_files")]),
     ])  # fmt: skip
 
 
@@ -260,7 +258,7 @@ def _save_slices(workflow: LiterateWorkflow, inputnode: Node, target: Target) ->
     ds_slices = target.sink("ds_slices", {"slices": path})
     workflow.connect([
         (inputnode, write_slices, [("outliers_file", "outliers_file")]),
-        (write_slices, ds_slices, [(("out_file", _under, "slices"), "in_files")]),
+        (write_slices, ds_slices, [(("out_file", under, "slices"), "in_files")]),
     ])  # fmt: skip
 
 
@@ -289,114 +287,7 @@ def _save_field(
             {what: target.path("fieldmap", ".nii.gz", datatype="fmap", desc=label)},
             {what: generic_sidecar(description=description, sources=sources, units=units, **said)},
         )
-        workflow.connect([(inputnode, ds_map, [((f"{what}_file", _under, what), "in_files")])])
-
-
-def init_anat_derivatives_wf(
-    *, target: Target, plan: SeriesPlan, name: str = "anat_derivatives_wf"
-) -> LiterateWorkflow:
-    """Save what the structural image gives, on the grid of the series, and the transforms.
-
-    Inputs
-    ------
-    mask_dwi_file, tissue_dwi_file
-        Brain mask and tissue probabilities of the T1w image, in the space of the series.
-    mask_method
-        Where the brain mask comes from.
-    t1w_to_dwi_file, dwi_to_t1w_file
-        Rigid transforms.
-    t1w_to_template_file, template_to_t1w_file
-        Transforms to the template and back; only with one.
-    """
-    workflow = LiterateWorkflow(name=name)
-    space = target.series.space_label
-    sources = target.uris([cast(Path, plan.t1w_file)])
-    ends = {"t1w_to_dwi": ("T1w", space), "dwi_to_t1w": (space, "T1w")}
-    if plan.template is not None:
-        label = "".join(letter for letter in plan.template.name if letter.isalnum())
-        ends |= {"t1w_to_template": ("T1w", label), "template_to_t1w": (label, "T1w")}
-    saved: dict[str, tuple[str, dict[str, Any]]] = {
-        "mask_dwi": (
-            target.path("mask", ".nii.gz", datatype="anat", space=space, desc="T1w"),
-            {
-                "Type": "Brain",
-                "Description": "Brain mask of the T1w image, on the series' grid.",
-                "MaskMethodLevels": MASK_METHODS,
-            },
-        ),
-        "tissue_dwi": (
-            target.path("probseg", ".nii.gz", datatype="anat", space=space),
-            {
-                "Description": "Tissue probabilities of the T1w image, on the series' grid.",
-                "LabelMap": list(TISSUES),
-            },
-        ),
-    }
-    for what, (start, end) in ends.items():
-        extension = ".txt" if "dwi" in what else ".h5"
-        path = derivative_path(
-            {**target.series.entities, "from": start, "to": end, "mode": "image"},
-            datatype="anat",
-            suffix="xfm",
-            extension=extension,
-        ).as_posix()
-        saved[what] = path, {"Description": f"Brings images of {start} to {end}; ITK, LPS."}
-    inputnode = Node(
-        IdentityInterface([*(f"{what}_file" for what in saved), "mask_method"]), name="inputnode"
-    )
-    for what, (path, sidecar) in saved.items():
-        node = target.sink(f"ds_{what}", {what: path}, {what: sidecar | {"Sources": sources}})
-        workflow.connect([(inputnode, node, [((f"{what}_file", _under, what), "in_files")])])
-        if what == "mask_dwi":
-            found = ("mask_method", _under, "MaskMethod")
-            workflow.connect([(inputnode, node, [(found, "found")])])
-    return workflow
-
-
-def init_given_anat_derivatives_wf(
-    *, target: Target, anatomy: PreprocessedAnatomy, name: str = "anat_derivatives_wf"
-) -> LiterateWorkflow:
-    """Save the tissues that came with a series on its grid; its transforms stay where they are.
-
-    Inputs
-    ------
-    mask_dwi_file, tissue_dwi_file
-        Brain mask and tissues, in the space of the series.
-    """
-    workflow = LiterateWorkflow(name=name)
-    space = target.series.space_label
-    tissue_uris = target.uris(anatomy.tissue_files)
-    transforms = {
-        "ToTemplate": anatomy.to_template_file,
-        "FromTemplate": anatomy.from_template_file,
-    }
-    given = {what: target.uris([file])[0] for what, file in transforms.items() if file}
-    tissue: dict[str, Any] = {
-        "Description": "Share of each tissue in a voxel of the series, by the tissue map that came "
-        "with it.",
-        "LabelMap": list(TISSUES),
-        "Sources": tissue_uris,
-    }
-    if not anatomy.probseg_files:
-        tissue["SourceLabels"] = anatomy.dseg_labels
-    if given:
-        tissue["Transforms"] = {"Template": anatomy.template, **given}
-    saved = {
-        "mask_dwi": (
-            target.path("mask", ".nii.gz", datatype="anat", space=space, desc="T1w"),
-            {
-                "Type": "Brain",
-                "Description": "Brain mask of the T1w image, on the series' grid.",
-                "Sources": target.uris([anatomy.mask_file]) if anatomy.mask_file else tissue_uris,
-            },
-        ),
-        "tissue_dwi": (target.path("probseg", ".nii.gz", datatype="anat", space=space), tissue),
-    }
-    inputnode = Node(IdentityInterface([f"{what}_file" for what in saved]), name="inputnode")
-    for what, (path, sidecar) in saved.items():
-        node = target.sink(f"ds_{what}", {what: path}, {what: sidecar})
-        workflow.connect([(inputnode, node, [((f"{what}_file", _under, what), "in_files")])])
-    return workflow
+        workflow.connect([(inputnode, ds_map, [((f"{what}_file", under, what), "in_files")])])
 
 
 def init_response_derivatives_wf(
@@ -492,7 +383,7 @@ def init_model_derivatives_wf(
             },
         )
         workflow.connect([
-            (inputnode, ds_weights, [(("weights_file", _under, "weights"), "in_files")]),
+            (inputnode, ds_weights, [(("weights_file", under, "weights"), "in_files")]),
             (describe_model, ds_weights, [("weights_sidecars", "sidecars")]),
         ])  # fmt: skip
     return workflow
@@ -556,5 +447,6 @@ def init_tractogram_derivatives_wf(
     return workflow
 
 
-def _under(value: object, key: str) -> dict:
+def under(value: object, key: str) -> dict:
+    """Put a file under the key that a sink knows it by."""
     return {key: value}

@@ -46,7 +46,7 @@ class Outcome:
 
 
 def judge_outcomes(outcomes: Sequence[Outcome], plugin: ResilientPlugin) -> None:
-    """Tell who finished: those of whom every node came to a good end.
+    """Tell who finished: who got all that was asked for, every node having come to a good end.
 
     Parameters
     ----------
@@ -62,4 +62,5 @@ def judge_outcomes(outcomes: Sequence[Outcome], plugin: ResilientPlugin) -> None
         missing = [name for name in plugin.unfinished if outcome.owns(name)]
         if missing and not outcome.messages:
             outcome.messages.append(f"{len(missing)} steps were not run.")
+        outcome.messages += [text for plan in outcome.plans for text in plan.anat.undelivered]
         outcome.finished = bool(outcome.plans) and not missing and not outcome.messages

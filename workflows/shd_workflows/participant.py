@@ -16,11 +16,15 @@ from shd_bids.dwi.images import open_image
 from shd_bids.interfaces.judgement import WriteQuality
 
 from .anat import init_anat_wf
+from .anat_derivatives import (
+    init_anat_derivatives_wf,
+    init_atlas_derivatives_wf,
+    init_given_anat_derivatives_wf,
+    init_space_derivatives_wf,
+)
 from .deconvolution import init_deconvolution_wf
 from .derivatives import (
     Target,
-    init_anat_derivatives_wf,
-    init_given_anat_derivatives_wf,
     init_model_derivatives_wf,
     init_preproc_derivatives_wf,
     init_response_derivatives_wf,
@@ -33,6 +37,7 @@ from .plan import SeriesPlan
 from .preproc import init_preproc_wf
 from .reports import (
     init_anat_report_wf,
+    init_atlas_report_wf,
     init_fodf_report_wf,
     init_preproc_report_wf,
     init_response_report_wf,
@@ -40,6 +45,13 @@ from .reports import (
 )
 from .response import init_response_wf
 from .sources import dataset_links
+from .spaces import (
+    atlas_wf_name,
+    init_atlas_wf,
+    init_space_wf,
+    transforms_from,
+    transforms_to,
+)
 from .tractography import init_tractography_wf
 
 _SERIES = ["dwi_file", "gradients_file", "mask_file"]
@@ -79,12 +91,19 @@ def init_participant_wf(
         f"The results come from *shd-bids* {__version__}, a BIDS App [@bidsapps] built on *Nipype* "
         "[@nipype], from data organised by the Brain Imaging Data Structure [@bids]. "
     )
+    saved: set[Path | None] = {None}
     for plan in plans:
-        workflow.add_nodes([init_series_wf(plan=plan, config=config, name=plan.name)])
+        with_t1w = plan.anat.t1w_file not in saved
+        saved.add(plan.anat.t1w_file)
+        workflow.add_nodes(
+            [init_series_wf(plan=plan, config=config, with_t1w=with_t1w, name=plan.name)]
+        )
     return workflow
 
 
-def init_series_wf(*, plan: SeriesPlan, config: RunConfig, name: str) -> LiterateWorkflow:
+def init_series_wf(
+    *, plan: SeriesPlan, config: RunConfig, with_t1w: bool, name: str
+) -> LiterateWorkflow:
     """Build the graph of one series, as far as `--level` says.
 
     Parameters
@@ -93,6 +112,8 @@ def init_series_wf(*, plan: SeriesPlan, config: RunConfig, name: str) -> Literat
         The series and the models to fit.
     config
         Settings of the run, resources resolved.
+    with_t1w
+        Whether this series saves what lies on the grid of the T1w image.
     name
         Name of the workflow.
 
@@ -135,10 +156,16 @@ def init_series_wf(*, plan: SeriesPlan, config: RunConfig, name: str) -> Literat
             ("judgement_files", "inputnode.judgement_files"),
         ]),
     ])  # fmt: skip
-    if plan.t1w_file is not None:
-        _add_anatomy(workflow, preproc_wf, write_quality, plan, target, n_threads)
-    elif plan.given_anatomy is not None and plan.given_anatomy.tissue_files:
-        _add_given_anatomy(workflow, preproc_wf, write_quality, plan.given_anatomy, target)
+    anat_wf = None
+    if plan.anat.t1w_file is not None:
+        anat_wf = _add_anatomy(
+            workflow, preproc_wf, write_quality, plan, target, n_threads, with_t1w
+        )
+    elif plan.anat.given is not None and plan.anat.given.tissue_files:
+        _add_given_anatomy(workflow, preproc_wf, write_quality, plan.anat.given, target)
+    _add_atlases(workflow, preproc_wf, anat_wf, plan, target, n_threads)
+    models = plan.models if level >= LEVELS.index("fod") else ()
+    space_wfs = _add_spaces(workflow, preproc_wf, anat_wf, plan, target, n_threads, models)
     if level < LEVELS.index("response"):
         return workflow
 
@@ -190,6 +217,9 @@ def init_series_wf(*, plan: SeriesPlan, config: RunConfig, name: str) -> Literat
         _connect(workflow, fit_wf, save_fit_wf, saved)
         pictured = ["fod_files", "map_files", "fraction_files", "summary_file", "history_file"]
         _connect(workflow, fit_wf, report_fodf_wf, pictured, prefix=f"{label}_")
+        for space_wf in space_wfs:
+            brought = ["map_files", "fraction_files"]
+            _connect(workflow, fit_wf, space_wf, brought, prefix=f"{label}_")
     if level < LEVELS.index("full") or config.tracking.skip_tractography:
         return workflow
 
@@ -220,13 +250,16 @@ def _add_anatomy(
     plan: SeriesPlan,
     target: Target,
     n_threads: int,
-) -> None:
+    with_t1w: bool,
+) -> LiterateWorkflow:
     """Bring the T1w image to the series, and save, picture and measure what it gives."""
-    t1w_gb = 4e-9 * float(np.prod(open_image(cast(Path, plan.t1w_file)).shape))
-    anat_wf = init_anat_wf(template=plan.template, size_gb=t1w_gb, n_threads=n_threads)
-    anat_wf.get_node("inputnode").inputs.t1w_file = str(plan.t1w_file)
-    save_wf = init_anat_derivatives_wf(target=target, plan=plan)
+    t1w_file = cast(Path, plan.anat.t1w_file)
+    t1w_gb = 4e-9 * float(np.prod(open_image(t1w_file).shape))
+    anat_wf = init_anat_wf(template=plan.anat.template, size_gb=t1w_gb, n_threads=n_threads)
+    anat_wf.get_node("inputnode").inputs.t1w_file = str(t1w_file)
+    save_wf = init_anat_derivatives_wf(target=target, anat=plan.anat, with_t1w=with_t1w)
     _connect_anatomy(workflow, preproc_wf, write_quality, anat_wf, save_wf, target)
+    return anat_wf
 
 
 def _add_given_anatomy(
@@ -263,6 +296,89 @@ def _connect_anatomy(
     ])  # fmt: skip
     _connect_shared(workflow, anat_wf, save_wf)
     _connect_shared(workflow, anat_wf, init_anat_report_wf(target=target))
+
+
+def _add_atlases(
+    workflow: LiterateWorkflow,
+    preproc_wf: LiterateWorkflow,
+    anat_wf: LiterateWorkflow | None,
+    plan: SeriesPlan,
+    target: Target,
+    n_threads: int,
+) -> None:
+    """Bring the atlases to the series, and save and picture them."""
+    if not plan.anat.atlases:
+        return
+    report_wf = init_atlas_report_wf(
+        target=target, labels=[atlas.label for atlas in plan.anat.atlases]
+    )
+    _connect(workflow, preproc_wf, report_wf, ["b0_file", "mask_file"])
+    for atlas in plan.anat.atlases:
+        atlas_wf = init_atlas_wf(atlas=atlas, anat=plan.anat, n_threads=n_threads)
+        _connect(workflow, preproc_wf, atlas_wf, ["b0_file"])
+        _lead(workflow, anat_wf, atlas_wf, plan, transforms_from(atlas, plan.anat))
+        save_wf = init_atlas_derivatives_wf(target=target, anat=plan.anat, atlas=atlas)
+        _connect_shared(workflow, atlas_wf, save_wf)
+        _connect(
+            workflow, atlas_wf, report_wf, ["atlas_file"], prefix=f"{atlas_wf_name(atlas.label)}_"
+        )
+
+
+def _add_spaces(
+    workflow: LiterateWorkflow,
+    preproc_wf: LiterateWorkflow,
+    anat_wf: LiterateWorkflow | None,
+    plan: SeriesPlan,
+    target: Target,
+    n_threads: int,
+    models: Sequence[str],
+) -> list[LiterateWorkflow]:
+    """Bring maps to other spaces and save them; those of models are still to be connected."""
+    space_wfs = []
+    for space in plan.anat.spaces:
+        stem = "_".join([space.label, *([f"res{space.resolution}"] if space.resolution else [])])
+        space_wf = init_space_wf(
+            space=space,
+            anat=plan.anat,
+            models=[model_label(model) for model in models],
+            n_threads=n_threads,
+            name=f"space_{stem}_wf",
+        )
+        save_wf = init_space_derivatives_wf(
+            target=target,
+            anat=plan.anat,
+            space=space,
+            models=models,
+            name=f"space_{stem}_derivatives_wf",
+        )
+        _connect(workflow, preproc_wf, space_wf, ["mask_file", "b0_file"])
+        _lead(workflow, anat_wf, space_wf, plan, transforms_to(space, plan.anat))
+        if anat_wf is not None and not space.in_template:
+            _connect(workflow, anat_wf, space_wf, ["t1w_file"])
+        _connect_shared(workflow, space_wf, save_wf)
+        space_wfs.append(space_wf)
+    return space_wfs
+
+
+def _lead(
+    workflow: LiterateWorkflow,
+    anat_wf: LiterateWorkflow | None,
+    taker: LiterateWorkflow,
+    plan: SeriesPlan,
+    ways: Sequence[str],
+) -> None:
+    """Hand transforms on: found in this run, or given with a preprocessed series."""
+    given = plan.anat.given
+    if given is not None:
+        files = {
+            "dwi_to_template": given.to_template_file,
+            "template_to_dwi": given.from_template_file,
+        }
+        taker.get_node("inputnode").inputs.trait_set(
+            **{f"{way}_file": str(files[way]) for way in ways}
+        )
+    elif anat_wf is not None and ways:
+        _connect(workflow, anat_wf, taker, [f"{way}_file" for way in ways])
 
 
 def _init_input_wf(plan: SeriesPlan, config: RunConfig, n_threads: int) -> LiterateWorkflow:

@@ -13,9 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from shd_bids.anat.template import Template, find_template
 from shd_bids.bids.preprocessed import PreprocessedSeries
-from shd_bids.bids.preprocessed_files import PreprocessedAnatomy
 from shd_bids.bids.series import DwiSeries
 from shd_bids.config import PreprocConfig, RunConfig
 from shd_bids.dwi.gradients import (
@@ -29,8 +27,9 @@ from shd_bids.dwi.images import open_image
 from shd_bids.dwi.resample import output_grid
 from shd_bids.dwi.shells import cluster_shells
 from shd_bids.dwi.unringing import find_slice_axis, sampled_share, why_not_unring
-from shd_bids.errors import AnatomyError, ConfigError, ImageError
+from shd_bids.errors import ConfigError, ImageError
 
+from .anat_plan import AnatPlan, plan_anat
 from .geometry_plan import GeometryPlan, plan_geometry
 from .sources import Series
 
@@ -47,9 +46,7 @@ class SeriesPlan:
     geometry: GeometryPlan | None  # None for preprocessed series
     slice_axis: int | None  # across which ringing is removed; None if it is not
     ringing: str  # what is done about it, in words for the report
-    t1w_file: Path | None  # None if the anatomy is passed over
-    template: Template | None  # what finds the brain in it
-    given_anatomy: PreprocessedAnatomy | None  # that came with a preprocessed series
+    anat: AnatPlan
     shell_bvals: tuple[float, ...]  # s/mm², b=0 first
     models: tuple[str, ...]
 
@@ -97,12 +94,8 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
         b0_threshold=config.preproc.b0_threshold,
         source=" + ".join(file.name for file in series.source_files),
     )
-    geometry, slice_axis, ringing, t1w_file, given_anatomy = None, None, "", None, None
-    growth = 1.0
-    if isinstance(series, PreprocessedSeries):
-        given_anatomy = None if config.anat.skip_anat else series.anatomy
-    else:
-        t1w_file = None if config.anat.skip_anat else series.t1w_file
+    geometry, slice_axis, ringing, growth = None, None, "", 1.0
+    if isinstance(series, DwiSeries):
         geometry = plan_geometry(series, [image.shape[3] for image in images], config.preproc)
         slice_axis, ringing = _plan_unringing(series, images[0].shape, config.preproc)
         growth = _growth(images[0], config.preproc)
@@ -115,9 +108,7 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
         geometry,
         slice_axis,
         ringing,
-        t1w_file,
-        _find_template(config.anat.anat_template) if t1w_file else None,
-        given_anatomy,
+        plan_anat(series, config.anat),
         shell_bvals,
         choose_models(config.deconv.fod_models, n_shell=len(shell_bvals)),
     )
@@ -153,15 +144,6 @@ def _growth(image: nib.Nifti1Image, preproc: PreprocConfig) -> float:
     affine = np.asarray(image.affine, dtype=np.float64)
     _, finer = output_grid(affine, shape, preproc.output_resolution)
     return float(np.prod(finer) / np.prod(shape))
-
-
-def _find_template(name: str) -> Template | None:
-    """Give the template's files; without them the run goes on, and says what it goes without."""
-    try:
-        return find_template(name, download=True)
-    except AnatomyError as error:
-        LOGGER.warning("%s The brain mask of the T1w image is taken from the series.", error)
-        return None
 
 
 def _plan_unringing(

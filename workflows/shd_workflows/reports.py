@@ -13,6 +13,7 @@ from niworkflows.engine.workflows import LiterateWorkflow
 
 from shd_bids.bids.preprocessed import PreprocessedSeries
 from shd_bids.config import PreprocConfig
+from shd_bids.interfaces.anat_figures import PlotAtlases
 from shd_bids.interfaces.distortion import PlotDistortion
 from shd_bids.interfaces.fodf_figures import PlotFodf, PlotMaps, PlotResponse, PlotTracts
 from shd_bids.interfaces.preproc_figures import (
@@ -28,6 +29,7 @@ from shd_bids.reports.html import figure_path
 from .derivatives import Target, model_label
 from .plan import SeriesPlan
 from .sources import gradient_reading
+from .spaces import atlas_wf_name
 
 _PER_MODEL = ["fod_files", "map_files", "fraction_files", "summary_file", "history_file"]
 
@@ -196,7 +198,7 @@ def describe_series(plan: SeriesPlan, preproc: PreprocConfig) -> dict[str, Any]:
 
 def _describe_anatomy(plan: SeriesPlan, series: PreprocessedSeries) -> dict[str, Any]:
     """Say what was taken over from the anatomy that came with a series."""
-    anatomy = plan.given_anatomy
+    anatomy = plan.anat.given
     if anatomy is None:
         absent = "none came with the series" if series.anatomy is None else "--skip-anat"
         return {"Tissue map": f"not used: {absent}"}
@@ -227,6 +229,47 @@ def init_anat_report_wf(*, target: Target, name: str = "anat_report_wf") -> Lite
         target, "ds_anatomy", brain=".html", anatomy=".png", coregistration=".png"
     )
     workflow.connect([(inputnode, ds_anatomy, [("figures", "in_files")])])
+    return workflow
+
+
+def init_atlas_report_wf(
+    *, target: Target, labels: Sequence[str], name: str = "atlas_report_wf"
+) -> LiterateWorkflow:
+    """Picture the atlases over the b=0 image.
+
+    Parameters
+    ----------
+    target
+        Where the figure goes.
+    labels
+        Of the atlases.
+    name
+        Name of the workflow.
+
+    Inputs
+    ------
+    b0_file, mask_file
+        What preprocessing gave.
+    <atlas>_atlas_file
+        Labels of each atlas on the series' grid.
+
+    Outputs
+    -------
+    None
+        Figures end in sinks.
+    """
+    workflow = LiterateWorkflow(name=name)
+    fields = [f"{atlas_wf_name(label)}_atlas_file" for label in labels]
+    inputnode = Node(IdentityInterface(["b0_file", "mask_file", *fields]), name="inputnode")
+    gather_atlases = Node(Merge(len(labels)), name="gather_atlases", run_without_submitting=True)
+    plot_atlases = Node(PlotAtlases(names=list(labels)), name="plot_atlases", mem_gb=0.7)
+    ds_atlases = _figure_sink(target, "ds_atlases", atlases=".png")
+    workflow.connect([
+        (inputnode, gather_atlases, [(field, f"in{i}") for i, field in enumerate(fields, start=1)]),
+        (inputnode, plot_atlases, [("b0_file", "b0_file"), ("mask_file", "mask_file")]),
+        (gather_atlases, plot_atlases, [("out", "atlas_files")]),
+        (plot_atlases, ds_atlases, [("out_files", "in_files")]),
+    ])  # fmt: skip
     return workflow
 
 
