@@ -6,14 +6,11 @@ import numpy as np
 import SimpleITK as sitk
 from jaxtyping import Num, Shaped
 
+from .label_resampling import resample_labels
 from .volume import FLIP, Grid, Volume, from_itk, to_itk
 
 Kind = Literal["linear", "cubic", "label"]
-_INTERPOLATORS = {
-    "linear": sitk.sitkLinear,
-    "cubic": sitk.sitkBSpline3,
-    "label": sitk.sitkLabelLinear,
-}
+_INTERPOLATORS = {"linear": sitk.sitkLinear, "cubic": sitk.sitkBSpline3}
 _FWHM = 2.3548  # of a Gaussian, in standard deviations
 _SAME_PLACE_MM = 0.01
 
@@ -43,13 +40,13 @@ def resample(
     Num[np.ndarray, "i j k"]
         32-bit floats, or labels as 32-bit integers; 0 where A was not seen.
     """
-    data = volume.data.astype(np.int32 if kind == "label" else np.float32)
-    image = to_itk(Volume(data, volume.affine))
-    if kind != "label":
-        new_mm = max(grid.voxel_mm)
-        sigmas = [max(new_mm**2 - old**2, 0.0) ** 0.5 / _FWHM for old in volume.grid.voxel_mm]
-        if max(sigmas) > 0:
-            image = sitk.DiscreteGaussian(image, [max(s, 1e-3) ** 2 for s in sigmas])
+    if kind == "label":
+        return resample_labels(volume, transform, grid)
+    image = to_itk(Volume(volume.data.astype(np.float32), volume.affine))
+    new_mm = max(grid.voxel_mm)
+    sigmas = [max(new_mm**2 - old**2, 0.0) ** 0.5 / _FWHM for old in volume.grid.voxel_mm]
+    if max(sigmas) > 0:
+        image = sitk.DiscreteGaussian(image, [max(s, 1e-3) ** 2 for s in sigmas])
     lps = FLIP @ grid.affine
     moved = sitk.Resample(
         image,
