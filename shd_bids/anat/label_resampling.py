@@ -13,7 +13,9 @@ from jaxtyping import Float, Int
 from .volume import FLIP, Grid, Volume
 
 _CORNERS = np.array(list(product((0, 1), repeat=3)))
-_TIE = 1e-6  # weights this close are equal: the smaller label is taken, however voxels are stored
+#: Weights this close are equal. Then the larger label is taken, however voxels are stored: a voxel
+#: that is half background belongs to the region, and a mask on coarse voxels does not shrink.
+_TIE = 1e-6
 
 
 def resample_labels(
@@ -78,5 +80,5 @@ def _look_up(
     )
     likely = share >= share.max(axis=1, keepdims=True) - _TIE
     result = np.zeros(voxels.shape[:2], np.int32)
-    result[inside] = np.where(likely, found, np.iinfo(np.int32).max).min(axis=1)
+    result[inside] = np.where(likely, found, np.iinfo(np.int32).min).max(axis=1)
     return result
