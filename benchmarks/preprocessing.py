@@ -50,13 +50,12 @@ from .preprocessing_tables import draw_preprocessing, print_preprocessing
 from .record import add_output_arguments, write_record
 from .scan import Scan
 
-_FIELD_OF_VIEW_MM = 72.0
 ARTEFACTS = Artefacts(5.0, 5.0, eddy=0.02, field_hz=60.0, bias=0.3, gibbs=True, dropout=0.02)
 Scores = dict[str, float | None]
 
 
 def make_phantoms(
-    protocol: str, seed: int, *, shape: tuple[int, int, int], snr: float
+    protocol: str, seed: int, *, shape: tuple[int, int, int], voxel_size_mm: float, snr: float
 ) -> tuple[ArtefactPhantom, ArtefactPhantom]:
     """Scan a head with all artefacts, and again at rest with noise and ringing alone.
 
@@ -64,13 +63,13 @@ def make_phantoms(
     ----------
     protocol
         Of :data:`benchmarks.accuracy.PROTOCOLS`.
-    shape
-        Voxels; the grid spans 72 mm along its longest axis.
+    shape, voxel_size_mm
+        Of the grid, which the head fills.
     """
     full, still = (
         make_artefact_phantom(
             shape,
-            _FIELD_OF_VIEW_MM / max(shape),
+            voxel_size_mm,
             shells=PROTOCOLS[protocol],
             snr=snr,
             seed=seed,
@@ -85,7 +84,9 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Give a row for each protocol, seed and tool: ``scores`` by measure, ``costs`` by step."""
     for protocol, seed in product(options.protocols, options.seeds):
         shape = tuple(options.shape)
-        phantom, still = make_phantoms(protocol, seed, shape=shape, snr=options.snr)
+        phantom, still = make_phantoms(
+            protocol, seed, shape=shape, voxel_size_mm=options.voxel_size, snr=options.snr
+        )
         with threadpool_limits(options.threads):
             for tool, scores, costs in _measure_tools(phantom, still, options):
                 yield {
@@ -201,6 +202,7 @@ def score_corrected(phantom: ArtefactPhantom, corrected: Corrected) -> Scores:
     return {
         **score_head(phantom, corrected.motion.transforms, corrected.gradients),
         "distortion left": score_field(corrected.fieldmap_hz, truth.field_hz, scan.mask),
+        "head shifted, mm": corrected.shift_mm,
         "dropout recall": _finite(dropout.recall),
         "dropout precision": _finite(dropout.precision),
         "bias left": score_bias(corrected.bias, truth.bias, scan.mask),
@@ -224,7 +226,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--protocols", nargs="+", choices=list(PROTOCOLS), default=default)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--snr", type=float, default=25.0, help="of white matter at b=0")
-    parser.add_argument("--shape", nargs=3, type=int, default=(36, 36, 28), metavar="VOXELS")
+    parser.add_argument("--shape", nargs=3, type=int, default=(48, 48, 36), metavar="VOXELS")
+    parser.add_argument("--voxel-size", type=float, default=2.5, metavar="MM")
     parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=installed_peers())
     parser.add_argument("--threads", type=int, default=1)
     add_output_arguments(parser)

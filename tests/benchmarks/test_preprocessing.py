@@ -30,7 +30,14 @@ from shd_bids.testing.scan import make_affine
 SHAPE = (16, 16, 12)
 B0 = (np.zeros(2), np.zeros((2, 3)))
 STEPS = {"denoise", "unring", "distortion", "motion", "resample", "mask", "bias"}
-SINGLE = {"distortion left", "dropout recall", "dropout precision", "bias left", "mask, Dice"}
+SINGLE = {
+    "distortion left",
+    "head shifted, mm",
+    "dropout recall",
+    "dropout precision",
+    "bias left",
+    "mask, Dice",
+}
 MOTION = {"motion b=0, mm", "motion b=0, deg", "motion b=1000, mm", "motion b=1000, deg"}
 SERIES = {"signal, sigma", "fibres, deg", "false + /fibre", "false - /fibre"}
 STILL = {"denoised, sigma", "unrung, sigma"}
@@ -47,7 +54,7 @@ def _row(tool: str, seed: int = 1, **scores: float | None) -> dict:
 def phantoms() -> tuple[ArtefactPhantom, ArtefactPhantom]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PROTOCOLS, "low-angular", {0: 2, 1000: 8})
-        return make_phantoms("low-angular", 1, shape=SHAPE, snr=25.0)
+        return make_phantoms("low-angular", 1, shape=SHAPE, voxel_size_mm=4.5, snr=25.0)
 
 
 @pytest.fixture(scope="module")
