@@ -15,7 +15,9 @@ from scipy.spatial.transform import Rotation
 from .transforms import VolumeTransforms
 
 _N = 6  # parameters of a movement
-_LEAST, _MOST = 0.02, 1.0  # mm and degrees
+# Images of a small, round head say so little of its rotation that a smaller scale would never be
+# left again: every rotation would be taken for noise.
+_LEAST, _MOST = (0.02, 0.5), (1.0, 1.0)  # mm and degrees
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Steadiness:
     """
 
     translation_mm: float = 0.3
-    rotation_deg: float = 0.3
+    rotation_deg: float = 0.5
 
     def scales(self) -> Float[np.ndarray, " rigid"]:
         """Give the scale of each of the six parameters, mm and radians."""

@@ -1,8 +1,11 @@
 """How far a head is expected to move between volumes, learnt from how far it did."""
 
+from itertools import accumulate
+
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
+from scipy.spatial.transform import Rotation
 
 from shd_bids.dwi.steadiness import Steadiness, expect_steady, learn_steadiness
 from shd_bids.dwi.transforms import VolumeTransforms
@@ -14,8 +17,10 @@ def walk(scale_mm, scale_deg, seed=0):
     """Move a head by steps of a Cauchy distribution of these scales."""
     random = np.random.default_rng(seed)
     steps = random.standard_normal((N, 6)) / np.abs(random.standard_normal(N))[:, None]
-    path = (steps * np.repeat([scale_mm, np.deg2rad(scale_deg)], 3)).cumsum(axis=0)
-    return VolumeTransforms(path[:, :3], path[:, 3:].clip(-1, 1), np.zeros((N, 4)))
+    turns = Rotation.from_rotvec(np.deg2rad(scale_deg * steps[:, 3:]))
+    turned = list(accumulate(turns, lambda before, turn: turn * before))
+    angles = Rotation.concatenate(turned).as_euler("xyz")
+    return VolumeTransforms(scale_mm * steps[:, :3].cumsum(axis=0), angles, np.zeros((N, 4)))
 
 
 def learn(transforms, unsure=0.0, n_time=60):
@@ -27,9 +32,9 @@ def learn(transforms, unsure=0.0, n_time=60):
 
 
 def test_the_scale_of_the_movements_is_learnt():
-    found = learn(walk(0.1, 0.05))
+    found = learn(walk(0.1, 0.7))
     assert found.translation_mm == pytest.approx(0.1, rel=0.15)
-    assert found.rotation_deg == pytest.approx(0.05, rel=0.15)
+    assert found.rotation_deg == pytest.approx(0.7, rel=0.15)
 
 
 def test_one_jump_does_not_make_a_steady_head_restless():

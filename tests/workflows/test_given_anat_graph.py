@@ -141,7 +141,7 @@ def test_an_atlas_comes_to_the_series_through_the_transforms_handed_on(phantom, 
     assert (brought[far < 13] == 7).all()
     assert (brought[far > 17] == 0).all()
     assert nodes["compare_masks"].dice_distance == pytest.approx(0, abs=1e-6)
-    assert set(nodes["plot_anatomy"].out_files) == {"anatomy", "coregistration"}
+    assert set(nodes["plot_anatomy"].out_files) == {"anatomy", "coregistration", "brain"}
 
 
 def test_nothing_is_registered_or_segmented(phantom, tmp_path):
