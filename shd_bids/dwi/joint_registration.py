@@ -21,10 +21,10 @@ from .sampling import Domain
 from .shells import Shells
 from .steadiness import Steadiness, expect_steady, learn_steadiness
 from .transforms import VolumeTransforms
-from .volume_registration import HUBER, PRIOR, advance, derivatives
+from .volume_registration import HUBER, N_RIGID, PRIOR, advance, derivatives
 
 _TRUST = 0.2  # of the information: a residual is part noise, part what the process cannot tell
-_N_RIGID, _N_EDDY = 6, 4
+_N_EDDY = 4
 
 
 def step_together(
@@ -78,7 +78,7 @@ def step_together(
         signal, predictor, domain, transforms, chosen, _TRUST * information
     )
     design = _design(gradients, shells)
-    rigid = len(signal) * _N_RIGID
+    rigid = len(signal) * N_RIGID
     if not has_eddy:
         design = design[:, :rigid]
     design_apart = design @ _apart(shells, design.shape[1])
@@ -86,9 +86,7 @@ def step_together(
     firmness, pull = expect_steady(transforms, steadiness, may_jump=may_jump)
     normal[:rigid, :rigid] += firmness
     gradient[:rigid] += pull
-    spread = np.concatenate(
-        [np.tile(PRIOR[:_N_RIGID], len(signal)), np.repeat(PRIOR[_N_RIGID:], 3)]
-    )
+    spread = np.concatenate([np.tile(PRIOR[:N_RIGID], len(signal)), np.repeat(PRIOR[N_RIGID:], 3)])
     normal += np.diag(1 / spread[: len(normal)] ** 2)
     covariance = np.linalg.inv(normal)
     step = design @ -(covariance @ gradient)
@@ -128,11 +126,11 @@ def _design(gradients: GradientTable, shells: Shells) -> Float[np.ndarray, "row 
     """Make the parameters of all volumes from their head positions and the twelve eddy numbers."""
     n_volume = len(shells.index)
     strength = np.sqrt(shells.bvals[shells.index] / shells.bvals[-1])
-    design = np.zeros((n_volume, len(PRIOR), n_volume * _N_RIGID + 3 * _N_EDDY))
+    design = np.zeros((n_volume, len(PRIOR), n_volume * N_RIGID + 3 * _N_EDDY))
     for volume, applied in enumerate(gradients.bvecs_ras * strength[:, None]):
-        first = volume * _N_RIGID
-        design[volume, :_N_RIGID, first : first + _N_RIGID] = np.eye(_N_RIGID)
-        design[volume, _N_RIGID:, -3 * _N_EDDY :] = np.kron(np.eye(_N_EDDY), applied)
+        first = volume * N_RIGID
+        design[volume, :N_RIGID, first : first + N_RIGID] = np.eye(N_RIGID)
+        design[volume, N_RIGID:, -3 * _N_EDDY :] = np.kron(np.eye(_N_EDDY), applied)
     return design.reshape(-1, design.shape[2])
 
 
@@ -141,6 +139,6 @@ def _apart(shells: Shells, n_unknown: int) -> Float[np.ndarray, "unknown unknown
     projection = np.eye(n_unknown)
     for shell in range(shells.n_shell):
         member = (shells.index == shell).astype(float)
-        alike = np.kron(np.outer(member, member) / member.sum(), np.eye(_N_RIGID))
+        alike = np.kron(np.outer(member, member) / member.sum(), np.eye(N_RIGID))
         projection[: len(alike), : len(alike)] -= alike
     return projection

@@ -222,12 +222,11 @@ def _register_b0(
         if known:
             fit = register_volume(
                 images[..., volume],
-                np.mean(known, axis=0)[None],
+                np.mean(known, axis=0),
                 domain,
                 transforms,
                 volume,
                 chosen=chosen,
-                has_eddy=False,
                 order=order,
                 information=information,
             )

@@ -1,4 +1,4 @@
-"""A volume brought to what it is predicted to show, by Gauss-Newton.
+"""A volume brought to a target of the same contrast, by Gauss-Newton.
 
 The volume is compared where the corrected grid's voxels are found in it, so that the parameters are
 those of `transforms`. Its slope there is taken from the target, which has less noise than the
@@ -20,6 +20,7 @@ _STILL_VOX = 0.01  # a step that moves no voxel further ends the search
 _N_STEP = 10
 _FURTHEST_MM = 30.0
 _LEAST_OVERLAP = 0.3
+N_RIGID = 6  # parameters of the head; those of the eddy currents follow
 PRIOR = np.repeat([3.0, np.deg2rad(3.0), 0.02, 1.0], [3, 3, 3, 1])  # how far a search may well go
 
 
@@ -31,34 +32,31 @@ class Fit:
     """
 
     transforms: VolumeTransforms
-    moved_mm: float  # root mean square over the voxels, by the search
     failed: str = ""
 
 
 def register_volume(
     image: Float[np.ndarray, "x y z"],
-    target: Float[np.ndarray, "term voxel"],
+    target: Float[np.ndarray, " voxel"],
     domain: Domain,
     transforms: VolumeTransforms,
     volume: int,
     *,
     chosen: Bool[np.ndarray, " voxel"],
-    bad_slices: Bool[np.ndarray, " z"] | None = None,
-    has_eddy: bool = True,
     order: int = 1,
     information: float = 1.0,
 ) -> Fit:
-    """Find the head and the eddy currents of one volume.
+    """Find the head in one volume.
 
-    The robust squared difference between the volume and the best weighted sum of the target's
-    terms is made small, over both the weights and the transforms.
+    The robust squared difference between the volume and the scaled target is made small, over both
+    the scale and the head's place.
 
     Parameters
     ----------
     image
         The volume; spline coefficients if the order is above 1.
     target
-        What it should look like, on the domain: one prediction, or terms to be combined.
+        What it should look like, on the domain.
     domain
         Voxels of the corrected grid.
     transforms
@@ -67,10 +65,6 @@ def register_volume(
         Which one.
     chosen
         Voxels to compare.
-    bad_slices
-        Slices of the volume that are not compared.
-    has_eddy
-        Look for eddy currents, too, not only for the head.
     order
         Of the interpolation.
     information
@@ -83,35 +77,30 @@ def register_volume(
         Transforms of all volumes; only this volume's differ.
     """
     some = domain.only(chosen)
-    terms, centred = target[:, chosen], some.centred_mm()
+    centred, compared = some.centred_mm(), target[chosen]
     now, spread, slope = transforms, 0.0, None
-    prior = PRIOR[: None if has_eddy else 6]
-    gone = np.zeros(len(prior))
+    gone = np.zeros(N_RIGID)
     still_mm = _STILL_VOX * voxel_sizes(domain.affine).min()
     for _ in range(_N_STEP):
         at = some.locate(now, volume)
         seen = lies_inside(at, domain.shape)
-        if bad_slices is not None:
-            nearest = np.rint(at[2]).astype(int).clip(0, domain.shape[2] - 1)
-            seen &= ~bad_slices[nearest]
         if seen.mean() < _LEAST_OVERLAP:
-            return Fit(transforms, 0.0, f"only {seen.mean():.0%} of the brain is in the image")
+            return Fit(transforms, f"only {seen.mean():.0%} of the brain is in the image")
         values = interpolate(image, at, order) * some.stretch(now, volume)
-        parts, residual, weights, spread = _compare(values, terms, seen, spread)
+        scale, residual, weights, spread = _compare(values, compared, seen, spread)
         if slope is None:
-            slope = domain.gradient_ras((parts @ target).astype(np.float32))[chosen]
-        jacobian = derivatives(slope, centred, some, now, volume)[: len(prior)]
-        penalty = spread**2 / information / prior**2
-        rows = np.concatenate([jacobian, terms])
-        step = _solve(rows, -residual, weights, penalty, -penalty * gone)[: len(prior)]
+            slope = domain.gradient_ras((scale * target).astype(np.float32))[chosen]
+        jacobian = derivatives(slope, centred, some, now, volume)[:N_RIGID]
+        penalty = spread**2 / information / PRIOR[:N_RIGID] ** 2
+        step = _step(np.vstack([jacobian, compared]), residual, weights, penalty, gone)
         gone += step
         before, now = now, advance(now, volume, step)
         if distance_mm(some, now, before, volume) < still_mm:
             break
     moved_mm = distance_mm(some, transforms, now, volume)
     if moved_mm > _FURTHEST_MM:
-        return Fit(transforms, 0.0, f"it would move by {moved_mm:.0f} mm")
-    return Fit(now, moved_mm)
+        return Fit(transforms, f"it would move by {moved_mm:.0f} mm")
+    return Fit(now)
 
 
 def distance_mm(
@@ -124,40 +113,39 @@ def distance_mm(
 
 def _compare(
     values: Float[np.ndarray, " voxel"],
-    terms: Float[np.ndarray, "term voxel"],
+    target: Float[np.ndarray, " voxel"],
     seen: Bool[np.ndarray, " voxel"],
     spread: float,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Combine the terms to the values: their parts, the residual, its weights and its spread.
+) -> tuple[float, np.ndarray, np.ndarray, float]:
+    """Scale the target to the values: the scale, the residual, its weights and its spread.
 
     The spread is measured once, at the start of a search, so that the costs can be compared.
     """
     weights = seen.astype(np.float32)
     for _ in range(2):
-        parts = _solve(terms, values, weights)
-        residual = values - parts @ terms
+        weighted = weights * target
+        scale = float(weighted @ values / max(weighted @ target, 1e-12))
+        residual = values - scale * target
         spread = spread or 1.4826 * float(np.median(np.abs(residual[seen]))) + 1e-9
-        weights = seen / np.maximum(np.abs(residual) / (HUBER * spread), 1.0)
-    return parts, residual, weights.astype(np.float32), spread
+        trust = 1 / np.maximum(np.abs(residual) / (HUBER * spread), 1.0)
+        weights = (seen * trust).astype(np.float32)
+    return scale, residual, weights, spread
 
 
-def _solve(
-    rows: Float[np.ndarray, "row voxel"],
-    values: Float[np.ndarray, " voxel"],
+def _step(
+    rows: Float[np.ndarray, "7 voxel"],
+    residual: Float[np.ndarray, " voxel"],
     weights: Float[np.ndarray, " voxel"],
-    penalty: Float[np.ndarray, " first"] | None = None,
-    pull: Float[np.ndarray, " first"] | None = None,
-) -> Float[np.ndarray, " row"]:
-    """Solve weighted least squares; rows that are not seen in the values get 0."""
+    penalty: Float[np.ndarray, " rigid"],
+    gone: Float[np.ndarray, " rigid"],
+) -> Float[np.ndarray, " rigid"]:
+    """Solve for the head's next step, its scale along; the way gone so far has its price."""
     weighted = rows * weights
-    normal, right = (weighted @ rows.T).astype(np.float64), (weighted @ values).astype(np.float64)
-    if penalty is not None and pull is not None:
-        first = np.arange(len(penalty))
-        normal[first, first] += penalty
-        right[first] += pull
+    normal = (weighted @ rows.T).astype(np.float64) + np.diag([*penalty, 0.0])
+    right = -(weighted @ residual) - [*(penalty * gone), 0.0]
     size = np.sqrt(np.diag(normal)).clip(1e-12)
     solution = np.linalg.lstsq(normal / np.outer(size, size), right / size, rcond=1e-6)[0]
-    return (solution / size).astype(np.float32)
+    return (solution / size)[:N_RIGID]
 
 
 def derivatives(
