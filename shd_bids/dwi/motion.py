@@ -171,17 +171,6 @@ def _smooth(dwi: Float[np.ndarray, "x y z volume"], stage: Pass) -> np.ndarray:
     return np.moveaxis(images, 0, 3)
 
 
-def _sample(
-    images: Float[np.ndarray, "x y z volume"],
-    domain: Domain,
-    transforms: VolumeTransforms,
-    volume: int,
-    order: int,
-) -> Float[np.ndarray, " voxel"]:
-    values = interpolate(images[..., volume], domain.locate(transforms, volume), order)
-    return (values * domain.stretch(transforms, volume)).astype(np.float32)
-
-
 def _predict_from(
     images: Float[np.ndarray, "x y z volume"],
     domain: Domain,
@@ -193,17 +182,19 @@ def _predict_from(
 ) -> tuple[Float[np.ndarray, "volume voxel"], Predictor]:
     """Sample the volumes, learn to predict them, and predict what dropped or lies outside."""
     signal = np.empty((images.shape[3], len(domain.voxels)), np.float32)
+    missing = np.empty(signal.shape, dtype=bool)
     for volume in range(len(signal)):
-        signal[volume] = _sample(images, domain, transforms, volume, order)
+        at = domain.locate(transforms, volume)
+        signal[volume] = interpolate(images[..., volume], at, order)
+        signal[volume] *= domain.stretch(transforms, volume)
+        level = np.rint(at[2]).astype(int).clip(0, outliers.shape[1] - 1)
+        missing[volume] = outliers[volume][level] | ~lies_inside(at, domain.shape)
     some = signal[:, domain.brain][:, :: _stride(domain, _N_SAMPLE)]
     turned = rotate_gradients(gradients, transforms)
     predictor = gaussian_process_predictor(turned, shells, some)
     for _ in range(_N_FILL):
-        for volume in range(len(signal)):
-            at = domain.locate(transforms, volume)
-            level = np.rint(at[2]).astype(int).clip(0, outliers.shape[1] - 1)
-            missing = outliers[volume][level] | ~lies_inside(at, domain.shape)
-            signal[volume, missing] = predictor.predict(signal[:, missing], volume)
+        for volume, absent in enumerate(missing):
+            signal[volume, absent] = predictor.predict(signal[:, absent], volume)
     return signal, predictor
 
 
@@ -233,7 +224,9 @@ def _register_b0(
             transforms = fit.transforms
             if fit.failed:
                 failed[volume] = fit.failed
-        known.append(_sample(images, domain, transforms, volume, order))
+        at = domain.locate(transforms, volume)
+        values = interpolate(images[..., volume], at, order)
+        known.append((values * domain.stretch(transforms, volume)).astype(np.float32))
     return _between(transforms, shells.volumes(0)), failed
 
 
