@@ -14,6 +14,7 @@ Sotiropoulos, NeuroImage 125, 2016). And a head seldom jumps (`steadiness`).
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy import sparse
 
 from .gradients import GradientTable
 from .prediction import Predictor
@@ -24,7 +25,6 @@ from .transforms import VolumeTransforms
 from .volume_registration import HUBER, N_RIGID, PRIOR, advance, derivatives
 
 _TRUST = 0.2  # of the information: a residual is part noise, part what the process cannot tell
-_N_EDDY = 4
 
 
 def step_together(
@@ -81,13 +81,14 @@ def step_together(
     rigid = len(signal) * N_RIGID
     if not has_eddy:
         design = design[:, :rigid]
-    design_apart = design @ _apart(shells, design.shape[1])
-    normal, gradient = design_apart.T @ normal @ design_apart, design_apart.T @ gradient
+    normal, gradient = design.T @ normal @ design, design.T @ gradient
+    for rows in (normal, normal.T, gradient):
+        _set_apart(rows[:rigid], shells)
     firmness, pull = expect_steady(transforms, steadiness, may_jump=may_jump)
     normal[:rigid, :rigid] += firmness
     gradient[:rigid] += pull
-    spread = np.concatenate([np.tile(PRIOR[:N_RIGID], len(signal)), np.repeat(PRIOR[N_RIGID:], 3)])
-    normal += np.diag(1 / spread[: len(normal)] ** 2)
+    spread = np.concatenate([np.tile(PRIOR[:N_RIGID], len(signal)), np.tile(PRIOR[N_RIGID:], 3)])
+    normal[np.diag_indices_from(normal)] += 1 / spread[: len(normal)] ** 2
     covariance = np.linalg.inv(normal)
     step = design @ -(covariance @ gradient)
     for volume, change in enumerate(step.reshape(len(signal), -1)):
@@ -118,27 +119,23 @@ def _normal_equations(
         jacobian[volume] = derivatives(slope, centred, some, transforms, volume)
     gradient = np.einsum("vkp,vp->vk", jacobian, pull).astype(np.float64).ravel()
     flat = jacobian.reshape(gradient.size, -1)
-    normal = (flat @ flat.T).astype(np.float64) * np.kron(precision, np.ones((len(PRIOR),) * 2))
-    return information * normal, information * gradient
+    normal = (flat @ flat.T).astype(np.float64).reshape(jacobian.shape[:2] * 2)
+    normal *= information * precision[:, None, :, None]
+    return normal.reshape(len(flat), -1), information * gradient
 
 
-def _design(gradients: GradientTable, shells: Shells) -> Float[np.ndarray, "row unknown"]:
+def _design(gradients: GradientTable, shells: Shells) -> sparse.csr_array:
     """Make the parameters of all volumes from their head positions and the twelve eddy numbers."""
-    n_volume = len(shells.index)
     strength = np.sqrt(shells.bvals[shells.index] / shells.bvals[-1])
-    design = np.zeros((n_volume, len(PRIOR), n_volume * N_RIGID + 3 * _N_EDDY))
-    for volume, applied in enumerate(gradients.bvecs_ras * strength[:, None]):
-        first = volume * N_RIGID
-        design[volume, :N_RIGID, first : first + N_RIGID] = np.eye(N_RIGID)
-        design[volume, N_RIGID:, -3 * _N_EDDY :] = np.kron(np.eye(_N_EDDY), applied)
-    return design.reshape(-1, design.shape[2])
+    applied = gradients.bvecs_ras * strength[:, None]
+    head, eddy = np.split(np.eye(len(PRIOR)), [N_RIGID], axis=1)
+    blocks = [sparse.kron(sparse.eye_array(len(applied)), head), sparse.kron(applied, eddy)]
+    return sparse.hstack(blocks, format="csr")
 
 
-def _apart(shells: Shells, n_unknown: int) -> Float[np.ndarray, "unknown unknown"]:
+def _set_apart(rows: Float[np.ndarray, "rigid ..."], shells: Shells) -> None:
     """Take from each shell what all its volumes do alike, of which the likelihood knows nothing."""
-    projection = np.eye(n_unknown)
+    per_volume = rows.reshape(-1, N_RIGID, *rows.shape[1:])
     for shell in range(shells.n_shell):
-        member = (shells.index == shell).astype(float)
-        alike = np.kron(np.outer(member, member) / member.sum(), np.eye(N_RIGID))
-        projection[: len(alike), : len(alike)] -= alike
-    return projection
+        member = shells.volumes(shell)
+        per_volume[member] -= per_volume[member].mean(axis=0)
