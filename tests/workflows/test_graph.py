@@ -145,6 +145,23 @@ def test_nothing_is_resampled_where_nothing_moves_it(config, series):
     assert not any(name.endswith("resample_dwi") for name in _names(workflow))
 
 
+def test_the_methods_say_undone_only_where_something_was(config, series):
+    def methods(**settings):
+        changed = replace(config, preproc=replace(config.preproc, **settings))
+        plan = plan_series(series[0], changed)
+        return init_participant_wf(label="01", plans=[plan], config=changed).visit_desc()
+
+    finer, undone = "to isotropic voxels of 1.5 mm", "was undone in one interpolation"
+    resized = methods(hmc="none", sdc="none", output_resolution=1.5)
+    assert finer in resized
+    assert undone not in resized
+    assert undone in methods()
+    assert finer not in methods()
+    both = methods(output_resolution=1.5)
+    assert finer in both
+    assert undone in both
+
+
 def test_distortion_is_corrected_if_there_is_an_opposite_image(config, series):
     (run,) = series[0].runs
     along, against = (

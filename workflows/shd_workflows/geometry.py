@@ -87,11 +87,7 @@ def init_geometry_wf(
         What was found, in words.
     """
     workflow = LiterateWorkflow(name=name)
-    workflow.__desc__ = (
-        _METHODS[plan.sdc]
-        + (_MOTION if plan.hmc != "none" else "Head motion and eddy currents were not corrected. ")
-        + "All of it was undone in one interpolation by cubic splines. "
-    )
+    workflow.__desc__ = _describe(plan, preproc.output_resolution)
     inputnode = Node(
         IdentityInterface(["dwi_file", "gradients_file", "mask_file"]), name="inputnode"
     )
@@ -209,3 +205,15 @@ def _connect_field(
         ]),
     ])  # fmt: skip
     return estimate_field
+
+
+def _describe(plan: GeometryPlan, resolution_mm: float | None) -> str:
+    moved = plan.hmc != "none"
+    corrected = moved or plan.sdc != "none"
+    done = "All of it was undone" if corrected else "The series was resampled"
+    voxels = "" if resolution_mm is None else f", to isotropic voxels of {resolution_mm:g} mm"
+    return (
+        _METHODS[plan.sdc]
+        + (_MOTION if moved else "Head motion and eddy currents were not corrected. ")
+        + f"{done} in one interpolation by cubic splines{voxels}. "
+    )
