@@ -227,6 +227,7 @@ def init_preproc_wf(
         images = (geometry_wf, "outputnode.dwi_file")
         gradients = (geometry_wf, "outputnode.gradients_file")
     if preproc.bias_correction != "none":
+        # the raw mask lies where the head was in the first b=0; the last one needs the bias gone
         mask_biased = _mask_node("mask_biased", preproc, output_gb)
         correct_bias = Node(
             CorrectBias(n_threads=n_threads, **shells),
