@@ -81,9 +81,9 @@ def step_together(
     rigid = len(signal) * N_RIGID
     if not has_eddy:
         design = design[:, :rigid]
-    normal, gradient = design.T @ normal @ design, design.T @ gradient
     for rows in (normal, normal.T, gradient):
-        _set_apart(rows[:rigid], shells)
+        _set_apart(rows, shells)
+    normal, gradient = design.T @ normal @ design, design.T @ gradient
     firmness, pull = expect_steady(transforms, steadiness, may_jump=may_jump)
     normal[:rigid, :rigid] += firmness
     gradient[:rigid] += pull
@@ -133,9 +133,12 @@ def _design(gradients: GradientTable, shells: Shells) -> sparse.csr_array:
     return sparse.hstack(blocks, format="csr")
 
 
-def _set_apart(rows: Float[np.ndarray, "rigid ..."], shells: Shells) -> None:
-    """Take from each shell what all its volumes do alike, of which the likelihood knows nothing."""
-    per_volume = rows.reshape(-1, N_RIGID, *rows.shape[1:])
+def _set_apart(rows: Float[np.ndarray, "row ..."], shells: Shells) -> None:
+    """Take from each shell what all its volumes do alike, of which the likelihood knows nothing.
+
+    Eddy currents are no exception: directions seldom cancel, and their mean would move the shell.
+    """
+    per_volume = rows.reshape(-1, len(PRIOR), *rows.shape[1:])
     for shell in range(shells.n_shell):
         member = shells.volumes(shell)
         per_volume[member] -= per_volume[member].mean(axis=0)
