@@ -2,7 +2,8 @@
 
 The b=0 volumes are registered to each other first, and the head is placed between them. Then all
 volumes move together, from coarse to fine, on less and less smoothed images. Slices that dropped
-are found after each pass and count for nothing in the next.
+are found after each pass and count for nothing in the next. At last each shell as a whole is
+brought to the b=0 volumes.
 """
 
 import logging
@@ -18,6 +19,7 @@ from .joint_registration import step_together
 from .outliers import find_outliers, slice_area_mm2, slice_loss, volume_prediction
 from .prediction import Predictor, gaussian_process_predictor
 from .sampling import Domain, interpolate, lies_inside
+from .shell_placement import place_shells
 from .shells import Shells
 from .steadiness import Steadiness
 from .transforms import PhaseEncoding, VolumeTransforms, rotate_gradients
@@ -146,6 +148,7 @@ def correct_motion(
         del images
         signal, predictor = _predict_from(dwi, domain, transforms, gradients, shells, outliers, 1)
         outliers, z_scores = _look_for_dropout(dwi, signal, predictor, domain, transforms, shells)
+    transforms = place_shells(signal, domain, transforms, shells, steadiness, chosen=chosen)
     for volume, why in sorted(failed.items()):
         LOGGER.warning("Volume %d (from 0) keeps its last known head position: %s.", volume, why)
     signal, predictor = _predict_from(dwi, domain, transforms, gradients, shells, outliers, 1)

@@ -63,6 +63,12 @@ def expect_steady(
     return curvature, ((difference.T * weight) @ (moves / scales)).ravel()
 
 
+def surprise(transforms: VolumeTransforms, steadiness: Steadiness) -> float:
+    """Give the negative logarithm of how probable the movements are, but for a constant."""
+    moves = _moves(transforms) / steadiness.scales()
+    return float((1 + _N) / 2 * np.log1p((moves**2).sum(axis=1)).sum())
+
+
 def learn_steadiness(
     transforms: VolumeTransforms, steadiness: Steadiness, covariance: Float[np.ndarray, "row row"]
 ) -> Steadiness:
