@@ -31,9 +31,9 @@ _METHODS = {
 }
 _MOTION = (
     "Head motion and linear eddy currents were estimated by registering every volume to what all "
-    "others predict of it by a Gaussian process [@eddy], and each shell to the b=0 images by mutual "
-    "information [@mattes]; slices with signal dropout were replaced by their prediction [@repol]. "
-    "Gradient directions were turned with the head. "
+    "others predict of it by a Gaussian process [@eddy], and each shell to the b=0 images by "
+    "mutual information [@mattes]; slices with signal dropout were replaced by their prediction "
+    "[@repol]. Gradient directions were turned with the head. "
 )
 
 
