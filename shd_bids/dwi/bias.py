@@ -55,10 +55,16 @@ def correct_bias(
     field : Float[np.ndarray, "x y z"]
         What the volumes were divided by; 1 in the mean over the mask.
     """
-    b0, weighted = (dwi[..., shells.volumes(shell)].mean(axis=3) for shell in (0, 1))
-    even = np.sqrt(np.maximum(b0 * weighted, 0))
-    field = estimate_bias_field(even, mask, voxel_size_mm, n_threads=n_threads)
+    field = estimate_bias_field(even_image(dwi, shells), mask, voxel_size_mm, n_threads=n_threads)
     return np.divide(dwi, field[..., None], dtype=np.float32), field
+
+
+def even_image(
+    dwi: Float[np.ndarray, "x y z volume"], shells: Shells
+) -> Float[np.ndarray, "x y z"]:
+    """Give the geometric mean of b=0 and the lowest shell, on which tissues differ little."""
+    b0, weighted = (dwi[..., shells.volumes(shell)].mean(axis=3) for shell in (0, 1))
+    return np.sqrt(np.maximum(b0 * weighted, 0))
 
 
 def estimate_bias_field(

@@ -3,7 +3,8 @@
 The b=0 volumes are registered to each other first, and the head is placed between them. Then all
 volumes move together, from coarse to fine, on less and less smoothed images. Slices that dropped
 are found after each pass and count for nothing in the next. At last each shell as a whole is
-brought to the b=0 volumes.
+brought to the b=0 volumes. All of this sees images without the coils' shading, which stays where it
+is when the head turns, and would hold it back.
 """
 
 import logging
@@ -12,8 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from nibabel.affines import voxel_sizes
 from scipy.ndimage import gaussian_filter, spline_filter
 
+from .bias import estimate_bias_field, even_image
 from .gradients import GradientTable
 from .joint_registration import step_together
 from .outliers import find_outliers, slice_area_mm2, slice_loss, volume_prediction
@@ -104,6 +107,8 @@ def correct_motion(
     MotionCorrection
         Relative to the first b=0 volume.
     """
+    shading = _find_shading(dwi, affine, shells, mask)
+    even = np.divide(dwi, shading[..., None], dtype=np.float32)
     domain = Domain.about(mask, affine, encodings, field_hz)
     transforms, steadiness = VolumeTransforms.identity(dwi.shape[3]), Steadiness()
     outliers = np.zeros((dwi.shape[3], dwi.shape[2]), dtype=bool)
@@ -111,7 +116,7 @@ def correct_motion(
     first, log = int(shells.volumes(0)[0]), list[dict[str, float | str]]()
     chosen = domain.brain & (np.arange(len(domain.brain)) % _stride(domain, _N_COMPARED) == 0)
     for stage in passes:
-        images = _smooth(dwi, stage)
+        images = _smooth(even, stage)
         share = float(domain.brain.sum() / chosen.sum())
         information = min(1.0, share / (4 * np.pi * stage.smoothing_vox**2) ** 1.5)
         if stage is passes[0]:
@@ -146,19 +151,30 @@ def correct_motion(
             if change_mm < _STILL_MM:
                 break
         del images
-        signal, predictor = _predict_from(dwi, domain, transforms, gradients, shells, outliers, 1)
-        outliers, z_scores = _look_for_dropout(dwi, signal, predictor, domain, transforms, shells)
+        signal, predictor = _predict_from(even, domain, transforms, gradients, shells, outliers, 1)
+        outliers, z_scores = _look_for_dropout(even, signal, predictor, domain, transforms, shells)
     transforms = place_shells(signal, domain, transforms, shells, steadiness, chosen=chosen)
     for volume, why in sorted(failed.items()):
         LOGGER.warning("Volume %d (from 0) keeps its last known head position: %s.", volume, why)
-    signal, predictor = _predict_from(dwi, domain, transforms, gradients, shells, outliers, 1)
+    signal, predictor = _predict_from(even, domain, transforms, gradients, shells, outliers, 1)
     replaced = dwi.copy()
     for volume in np.flatnonzero(outliers.any(axis=1)).tolist():
         prediction = predictor.predict(signal, volume)
         values, index = volume_prediction(prediction, domain, transforms, volume)
         dropped = outliers[volume][index[2]]
-        replaced[(*(axis[dropped] for axis in index), volume)] = values[dropped].clip(0)
+        where = tuple(axis[dropped] for axis in index)
+        replaced[(*where, volume)] = values[dropped].clip(0) * shading[where]
     return MotionCorrection(transforms, outliers, z_scores, replaced, failed, log)
+
+
+def _find_shading(
+    dwi: Float[np.ndarray, "x y z volume"],
+    affine: Float[np.ndarray, "4 4"],
+    shells: Shells,
+    mask: Bool[np.ndarray, "x y z"],
+) -> Float[np.ndarray, "x y z"]:
+    x_mm, y_mm, z_mm = voxel_sizes(affine).tolist()
+    return estimate_bias_field(even_image(dwi, shells), mask, (x_mm, y_mm, z_mm))
 
 
 def _stride(domain: Domain, n_wanted: int) -> int:

@@ -9,11 +9,12 @@ the images say little, steadiness decides.
 """
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.ndimage import gaussian_filter
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 from scipy.spatial.transform import Rotation
 
 from .sampling import Domain, interpolate
@@ -24,7 +25,7 @@ from .transforms import VolumeTransforms
 LOGGER = logging.getLogger(__name__)
 
 _SMOOTHING_VOX = 1.0  # else interpolation alone makes a moved image fit better
-_TRUST = 0.5  # of the images: part of how they differ is not noise
+_TRUST = 0.2  # of the images: part of how they differ is not noise
 _N_BIN = 48
 _BLUR_BINS = 1.0
 _RIM = 0.5  # per cent of the voxels that may be darker or brighter than the bins
@@ -67,25 +68,25 @@ def place_shells(
         members = shells.volumes(shell)
         image = _smooth_mean(signal, domain, members)
 
-        def cost(
+        def costs(
             step: Float[np.ndarray, "6"],
             image: np.ndarray = image,
             before: VolumeTransforms = transforms,
             members: np.ndarray = members,
-        ) -> float:
+        ) -> tuple[float, float]:
             turned = centred @ Rotation.from_rotvec(step[3:]).as_matrix().T + step[:3]
             there = interpolate(image, affine @ turned.T + centre, 1)
-            known = mutual_information(b0, there)
-            return surprise(_move(before, members, step), steadiness) - n_independent * known
+            unlike = -n_independent * mutual_information(b0, there)
+            return unlike, surprise(_move(before, members, step), steadiness)
 
-        scales = np.repeat([0.5, np.deg2rad(0.5)], 3)
-        best = minimize(
-            lambda scaled, cost=cost, scales=scales: cost(scaled * scales),
-            np.zeros(6),
-            method="Powell",
-            options={"xtol": 0.02, "ftol": 1e-9},
+        # from where the shell lies, and from where the images alone would have it
+        still = np.zeros(6)
+        tries = [_search(lambda step: sum(costs(step)), still)]
+        tries.append(
+            _search(lambda step: sum(costs(step)), _search(lambda step: costs(step)[0], still).x)
         )
-        step = best.x * scales
+        best = min(tries, key=lambda one: one.fun)
+        step = best.x
         transforms = _move(transforms, members, step)
         LOGGER.info(
             "Shell b=%g moved by %.2f mm and %.2f degrees to the b=0 volumes.",
@@ -127,6 +128,17 @@ def mutual_information(
     apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0)
     filled = joint > 0
     return float((joint[filled] * np.log(joint[filled] / apart[filled])).sum())
+
+
+def _search(
+    cost: Callable[[Float[np.ndarray, "6"]], float], start: Float[np.ndarray, "6"]
+) -> OptimizeResult:
+    """Find the step, mm and radians, of least cost near a start."""
+    unit = np.repeat([0.5, np.deg2rad(0.5)], 3)
+    options = {"xtol": 0.02, "ftol": 1e-9}
+    found = minimize(lambda some: cost(some * unit), start / unit, method="Powell", options=options)
+    found.x = found.x * unit
+    return found
 
 
 def _smooth_mean(

@@ -30,10 +30,11 @@ _METHODS = {
     "none": "Susceptibility distortion was not corrected. ",
 }
 _MOTION = (
-    "Head motion and linear eddy currents were estimated by registering every volume to what all "
-    "others predict of it by a Gaussian process [@eddy], and each shell to the b=0 images by "
-    "mutual information [@mattes]; slices with signal dropout were replaced by their prediction "
-    "[@repol]. Gradient directions were turned with the head. "
+    "Head motion and linear eddy currents were estimated, on images without intensity "
+    "non-uniformity [@n4], by registering every volume to what all others predict of it by a "
+    "Gaussian process [@eddy], and each shell to the b=0 images by mutual information [@mattes]; "
+    "slices with signal dropout were replaced by their prediction [@repol]. Gradient directions "
+    "were turned with the head. "
 )
 
 
@@ -140,7 +141,7 @@ def init_geometry_wf(
         ),
         name="correct_motion",
         n_procs=n_threads,
-        mem_gb=0.7 + 4 * size_gb,
+        mem_gb=0.7 + 5 * size_gb,
     )
     giver, mask_field = mask_giver
     workflow.connect([
