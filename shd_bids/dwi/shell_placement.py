@@ -10,6 +10,7 @@ the images say little, steadiness decides.
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -60,34 +61,17 @@ def place_shells(
     VolumeTransforms
         The b=0 volumes lie where they lay.
     """
-    b0 = domain.pick(_smooth_mean(signal, domain, shells.volumes(0)))[chosen]
+    some = domain.only(chosen)
+    b0 = some.pick(_smooth_mean(signal, domain, shells.volumes(0)))
     n_independent = _TRUST * domain.brain.sum() / (4 * np.pi * _SMOOTHING_VOX**2) ** 1.5
-    centred, affine = domain.only(chosen).centred_mm(), np.linalg.inv(domain.affine[:3, :3])
-    centre = (np.array(domain.shape)[:, None] - 1) / 2
     for shell in range(1, shells.n_shell):
         members = shells.volumes(shell)
         image = _smooth_mean(signal, domain, members)
-
-        def costs(
-            step: Float[np.ndarray, "6"],
-            image: np.ndarray = image,
-            before: VolumeTransforms = transforms,
-            members: np.ndarray = members,
-        ) -> tuple[float, float]:
-            turned = centred @ Rotation.from_rotvec(step[3:]).as_matrix().T + step[:3]
-            there = interpolate(image, affine @ turned.T + centre, 1)
-            unlike = -n_independent * mutual_information(b0, there)
-            return unlike, surprise(_move(before, members, step), steadiness)
-
+        problem = _Placement(b0, image, some, n_independent, transforms, members, steadiness)
         # from where the shell lies, and from where the images alone would have it
-        still = np.zeros(6)
-        tries = [_search(lambda step: sum(costs(step)), still)]
-        tries.append(
-            _search(lambda step: sum(costs(step)), _search(lambda step: costs(step)[0], still).x)
-        )
-        best = min(tries, key=lambda one: one.fun)
-        step = best.x
-        transforms = _move(transforms, members, step)
+        starts = np.zeros(6), _search(problem.unlikeness, np.zeros(6)).x
+        step = min((_search(problem.cost, start) for start in starts), key=lambda one: one.fun).x
+        transforms = problem.move(step)
         LOGGER.info(
             "Shell b=%g moved by %.2f mm and %.2f degrees to the b=0 volumes.",
             shells.bvals[shell],
@@ -95,6 +79,38 @@ def place_shells(
             np.rad2deg(np.linalg.norm(step[3:])),
         )
     return transforms
+
+
+@dataclass(frozen=True, eq=False)
+class _Placement:
+    """What it costs to move a shell by a step: translation in mm, rotation vector in radians."""
+
+    b0: Float[np.ndarray, " voxel"]
+    image: Float[np.ndarray, "x y z"]  # mean of the shell
+    domain: Domain
+    n_independent: float
+    transforms: VolumeTransforms
+    members: Int[np.ndarray, " member"]
+    steadiness: Steadiness
+
+    def cost(self, step: Float[np.ndarray, "6"]) -> float:
+        return self.unlikeness(step) + surprise(self.move(step), self.steadiness)
+
+    def unlikeness(self, step: Float[np.ndarray, "6"]) -> float:
+        turned = self.domain.centred_mm() @ Rotation.from_rotvec(step[3:]).as_matrix().T + step[:3]
+        centre = (np.array(self.domain.shape)[:, None] - 1) / 2
+        at = np.linalg.solve(self.domain.affine[:3, :3], turned.T) + centre
+        return -self.n_independent * mutual_information(self.b0, interpolate(self.image, at, 1))
+
+    def move(self, step: Float[np.ndarray, "6"]) -> VolumeTransforms:
+        """Let the shell's volumes show the domain where they showed what the step takes it to."""
+        turns = self.transforms.rotations()[self.members]
+        translation = self.transforms.translation_mm.copy()
+        angles = self.transforms.rotation_rad.copy()
+        translation[self.members] += turns @ step[:3]
+        turned = turns @ Rotation.from_rotvec(step[3:]).as_matrix()
+        angles[self.members] = Rotation.from_matrix(turned).as_euler("xyz")
+        return replace(self.transforms, translation_mm=translation, rotation_rad=angles)
 
 
 def mutual_information(
@@ -145,17 +161,3 @@ def _smooth_mean(
     signal: Float[np.ndarray, "volume voxel"], domain: Domain, members: Int[np.ndarray, " member"]
 ) -> Float[np.ndarray, "x y z"]:
     return gaussian_filter(domain.embed(signal[members].mean(axis=0)), _SMOOTHING_VOX)
-
-
-def _move(
-    transforms: VolumeTransforms,
-    members: Int[np.ndarray, " member"],
-    step: Float[np.ndarray, "6"],
-) -> VolumeTransforms:
-    """Let volumes show the domain where they showed what the step takes it to."""
-    turns = transforms.rotations()[members]
-    translation, angles = transforms.translation_mm.copy(), transforms.rotation_rad.copy()
-    translation[members] += turns @ step[:3]
-    turned = turns @ Rotation.from_rotvec(step[3:]).as_matrix()
-    angles[members] = Rotation.from_matrix(turned).as_euler("xyz")
-    return VolumeTransforms(translation, angles, transforms.eddy)

@@ -32,7 +32,8 @@ def placed(domain, image, *, steadiness, other_contrast):
     seen = [other_contrast(interpolate(image, domain.locate(still, 0), 1))] * 3
     seen.append(interpolate(image, domain.locate(moved, 0), 1))
     signal = (np.stack(seen) + noise).astype(np.float32)
-    found = place_shells(signal, domain, still, SHELLS, steadiness, chosen=domain.brain)
+    chosen = domain.brain & (np.arange(len(domain.brain)) % 4 == 0)
+    found = place_shells(signal, domain, still, SHELLS, steadiness, chosen=chosen)
     assert distance_mm(domain, found, still, 3) == 0  # the b=0 volume lies where it lay
     return [distance_mm(domain, some, moved, 0) for some in (still, found)]
 
