@@ -151,7 +151,7 @@ def _search(
 ) -> OptimizeResult:
     """Find the step, mm and radians, of least cost near a start."""
     unit = np.repeat([0.5, np.deg2rad(0.5)], 3)
-    options = {"xtol": 0.02, "ftol": 1e-9}
+    options = {"xtol": 0.02, "ftol": 1e-6}
     found = minimize(lambda some: cost(some * unit), start / unit, method="Powell", options=options)
     found.x = found.x * unit
     return found
