@@ -10,7 +10,13 @@ its parameters and the signal y, its normal equations are
 Two things that are known help where this likelihood is flat. Eddy currents are linear in the
 gradient, so that twelve numbers give those of all volumes (the second-level model of Andersson and
 Sotiropoulos, NeuroImage 125, 2016). And a head seldom jumps (`steadiness`).
+
+Brightness changes for reasons of its own, and must not be taken for movement. The coils' shading is
+one for all volumes; what differs as the head moves under it is learnt along, as further columns of
+J. What a volume's brightness drifts by is looked for in each step, and forgotten.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -19,12 +25,18 @@ from scipy import sparse
 from .gradients import GradientTable
 from .prediction import Predictor
 from .sampling import Domain
+from .shading import N_TERM, Shading
+from .shading import PRIOR as SHADING_PRIOR
 from .shells import Shells
 from .steadiness import Steadiness, expect_steady, learn_steadiness
 from .transforms import VolumeTransforms
 from .volume_registration import HUBER, N_RIGID, PRIOR, advance, derivatives
 
 _TRUST = 0.2  # of the information: a residual is part noise, part what the process cannot tell
+_N_DRIFT = 4  # parameters of a volume's brightness: its level and its slope along three axes
+_DRIFT = 0.02  # of the signal: how far a volume's brightness may well be off
+_N_ROW = len(PRIOR) + _N_DRIFT
+_N_PIECE = 4096  # voxels whose derivatives are held at once
 
 
 def step_together(
@@ -40,7 +52,7 @@ def step_together(
     information: float,
     has_eddy: bool,
     may_jump: bool,
-) -> tuple[VolumeTransforms, Steadiness]:
+) -> tuple[VolumeTransforms, Shading, Steadiness]:
     """Take one step with all volumes.
 
     Parameters
@@ -50,7 +62,7 @@ def step_together(
     predictor
         Of the volumes.
     domain, transforms
-        Where the volumes show the domain.
+        Where the volumes show the domain, under which shading.
     gradients
         As the scanner applied them.
     shells
@@ -69,7 +81,7 @@ def step_together(
 
     Returns
     -------
-    transforms
+    transforms, shading
         After the step.
     steadiness
         As the step tells.
@@ -77,25 +89,23 @@ def step_together(
     normal, gradient = _normal_equations(
         signal, predictor, domain, transforms, chosen, _TRUST * information
     )
-    design = _design(gradients, shells)
-    rigid = len(signal) * N_RIGID
-    if not has_eddy:
-        design = design[:, :rigid]
+    design, spread = _design(gradients, shells, has_eddy=has_eddy)
+    rigid, coils = slice(len(signal) * N_RIGID), slice(-N_TERM, None)
     for rows in (normal, normal.T, gradient):
-        _set_apart(rows, shells)
+        _set_apart(rows[:-N_TERM], shells)
     normal, gradient = design.T @ normal @ design, design.T @ gradient
     firmness, pull = expect_steady(transforms, steadiness, may_jump=may_jump)
-    normal[:rigid, :rigid] += firmness
-    gradient[:rigid] += pull
-    spread = np.concatenate([np.tile(PRIOR[:N_RIGID], len(signal)), np.tile(PRIOR[N_RIGID:], 3)])
-    normal[np.diag_indices_from(normal)] += 1 / spread[: len(normal)] ** 2
+    normal[rigid, rigid] += firmness
+    gradient[rigid] += pull
+    gradient[coils] += domain.shading.coefficients / SHADING_PRIOR**2
+    normal[np.diag_indices_from(normal)] += 1 / spread**2
     covariance = np.linalg.inv(normal)
     step = design @ -(covariance @ gradient)
-    for volume, change in enumerate(step.reshape(len(signal), -1)):
-        transforms = advance(transforms, volume, change)
+    for volume, change in enumerate(step[:-N_TERM].reshape(len(signal), -1)):
+        transforms = advance(transforms, volume, change[: len(PRIOR)])
     if may_jump:
-        steadiness = learn_steadiness(transforms, steadiness, covariance[:rigid, :rigid])
-    return transforms, steadiness
+        steadiness = learn_steadiness(transforms, steadiness, covariance[rigid, rigid])
+    return transforms, domain.shading.changed(step[coils]), steadiness
 
 
 def _normal_equations(
@@ -106,31 +116,83 @@ def _normal_equations(
     chosen: Bool[np.ndarray, " voxel"],
     information: float,
 ) -> tuple[Float[np.ndarray, "row row"], Float[np.ndarray, " row"]]:
-    """Give curvature and slope of the likelihood by all parameters of all volumes."""
-    precision = predictor.precision
-    some = domain.only(chosen)
-    centred = some.centred_mm()
-    pull = precision.astype(np.float32) @ signal[:, chosen]
-    spread = np.sqrt(np.diag(precision)).astype(np.float32)[:, None]
-    pull /= np.maximum(np.abs(pull) / (HUBER * spread + 1e-30), 1.0)
-    jacobian = np.empty((len(signal), len(PRIOR), len(centred)), np.float32)
-    for volume in range(len(signal)):
-        slope = domain.gradient_ras(predictor.predict(signal, volume))[chosen]
-        jacobian[volume] = derivatives(slope, centred, some, transforms, volume)
-    gradient = np.einsum("vkp,vp->vk", jacobian, pull).astype(np.float64).ravel()
-    flat = jacobian.reshape(gradient.size, -1)
-    normal = (flat @ flat.T).astype(np.float64).reshape(jacobian.shape[:2] * 2)
-    normal *= information * precision[:, None, :, None]
-    return normal.reshape(len(flat), -1), information * gradient
+    """Give curvature and slope of the likelihood by all volumes' parameters, then the shading's."""
+    precision, n_volume = predictor.precision.astype(np.float32), len(signal)
+    residual = precision @ signal[:, chosen]
+    spread = np.sqrt(np.diag(precision))[:, None]
+    residual /= np.maximum(np.abs(residual) / (HUBER * spread + 1e-30), 1.0)
+    head = np.zeros((n_volume, _N_ROW, n_volume, _N_ROW))
+    between, coils = np.zeros((n_volume, _N_ROW, N_TERM)), np.zeros((N_TERM, N_TERM))
+    slope, slope_of_coils = np.zeros((n_volume, _N_ROW)), np.zeros(N_TERM)
+    for piece, moved, shaded in _derivatives(signal, predictor, domain, transforms, chosen):
+        flat = moved.reshape(-1, moved.shape[-1])
+        weighed = np.tensordot(precision, shaded, axes=1).swapaxes(1, 2)
+        head += (flat @ flat.T).reshape(head.shape)
+        between += moved @ weighed
+        coils += (shaded @ weighed).sum(axis=0)
+        slope += np.einsum("vkp,vp->vk", moved, residual[:, piece])
+        slope_of_coils += np.einsum("vkp,vp->k", shaded, residual[:, piece])
+    head *= predictor.precision[:, None, :, None]
+    off = between.reshape(-1, N_TERM)
+    normal = np.block([[head.reshape(len(off), -1), off], [off.T, coils]])
+    return information * normal, information * np.concatenate([slope.ravel(), slope_of_coils])
 
 
-def _design(gradients: GradientTable, shells: Shells) -> sparse.csr_array:
-    """Make the parameters of all volumes from their head positions and the twelve eddy numbers."""
+def _derivatives(
+    signal: Float[np.ndarray, "volume voxel"],
+    predictor: Predictor,
+    domain: Domain,
+    transforms: VolumeTransforms,
+    chosen: Bool[np.ndarray, " voxel"],
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Differentiate what is seen of the volumes, some of the chosen voxels after the other.
+
+    Give which of them, the derivatives by each volume's parameters (volume, row, voxel) and by the
+    shading's (volume, term, voxel). Of these, what is alike in all volumes is left out, of which
+    nobody can say whether it is the head's or the coils'.
+    """
+    some, n_volume = domain.only(chosen), len(signal)
+    expected = np.empty((n_volume, len(some.voxels)), np.float32)
+    slopes = np.empty((*expected.shape, 3), np.float32)
+    for volume in range(n_volume):
+        prediction = predictor.predict(signal, volume)
+        expected[volume] = prediction[chosen]
+        slopes[volume] = domain.gradient_ras(prediction)[chosen]
+    for start in range(0, len(some.voxels), _N_PIECE):
+        piece = slice(start, start + _N_PIECE)
+        part = some.only(piece)
+        centred = part.centred_mm()
+        drift = np.vstack([np.ones(len(centred)), centred.T / part.shading.radius_mm])
+        moved = np.empty((n_volume, _N_ROW, len(centred)), np.float32)
+        terms = np.empty((n_volume, N_TERM, len(centred)), np.float32)
+        for volume in range(n_volume):
+            slope = slopes[volume, piece]
+            moved[volume, : len(PRIOR)] = derivatives(slope, centred, part, transforms, volume)
+            moved[volume, len(PRIOR) :] = drift * expected[volume, piece]
+            terms[volume] = part.shading.terms(part.in_scanner_mm(transforms, volume))
+        yield piece, moved, (terms.mean(axis=0) - terms) * expected[:, None, piece]
+
+
+def _design(
+    gradients: GradientTable, shells: Shells, *, has_eddy: bool
+) -> tuple[sparse.csr_array, Float[np.ndarray, " free"]]:
+    """Make all parameters of what is free, and say how far that may well go.
+
+    Free are each volume's head position, the eddy currents' twelve numbers, each volume's
+    brightness and the shading.
+    """
     strength = np.sqrt(shells.bvals[shells.index] / shells.bvals[-1])
     applied = gradients.bvecs_ras * strength[:, None]
-    head, eddy = np.split(np.eye(len(PRIOR)), [N_RIGID], axis=1)
-    blocks = [sparse.kron(sparse.eye_array(len(applied)), head), sparse.kron(applied, eddy)]
-    return sparse.hstack(blocks, format="csr")
+    each, n_volume = sparse.eye_array(len(applied)), len(applied)
+    head, eddy, drift = np.split(np.eye(_N_ROW), [N_RIGID, len(PRIOR)], axis=1)
+    parts = [(each, head, np.tile(PRIOR[:N_RIGID], n_volume))]
+    if has_eddy:
+        parts.append((applied, eddy, np.tile(PRIOR[N_RIGID:], 3)))
+    parts.append((each, drift, np.full(n_volume * _N_DRIFT, _DRIFT)))
+    per_volume = sparse.hstack([sparse.kron(volumes, rows) for volumes, rows, _ in parts])
+    design = sparse.block_diag([per_volume, sparse.eye_array(N_TERM)], format="csr")
+    spread = [wide for _, _, wide in parts]
+    return design, np.concatenate([*spread, np.full(N_TERM, SHADING_PRIOR)])
 
 
 def _set_apart(rows: Float[np.ndarray, "row ..."], shells: Shells) -> None:
@@ -138,7 +200,7 @@ def _set_apart(rows: Float[np.ndarray, "row ..."], shells: Shells) -> None:
 
     Eddy currents are no exception: directions seldom cancel, and their mean would move the shell.
     """
-    per_volume = rows.reshape(-1, len(PRIOR), *rows.shape[1:])
+    per_volume = rows.reshape(-1, _N_ROW, *rows.shape[1:])
     for shell in range(shells.n_shell):
         member = shells.volumes(shell)
         per_volume[member] -= per_volume[member].mean(axis=0)

@@ -3,13 +3,16 @@
 The b=0 volumes are registered to each other first, and the head is placed between them. Then all
 volumes move together, from coarse to fine, on less and less smoothed images. Slices that dropped
 are found after each pass and count for nothing in the next. At last each shell as a whole is
-brought to the b=0 volumes. All of this sees images without the coils' shading, which stays where it
-is when the head turns, and would hold it back.
+brought to the b=0 volumes.
+
+The coils' shading stays where it is when the head turns, and would hold it back. All of this sees
+images that were divided by its estimate; what this leaves is learnt as the volumes move. Of how
+bright tissues are it says nothing, so that the shells are brought to the b=0 volumes without it.
 """
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -109,7 +112,7 @@ def correct_motion(
     """
     shading = _find_shading(dwi, affine, shells, mask)
     even = np.divide(dwi, shading[..., None], dtype=np.float32)
-    domain = Domain.about(mask, affine, encodings, field_hz)
+    domain = unlearnt = Domain.about(mask, affine, encodings, field_hz)
     transforms, steadiness = VolumeTransforms.identity(dwi.shape[3]), Steadiness()
     outliers = np.zeros((dwi.shape[3], dwi.shape[2]), dtype=bool)
     z_scores, failed = np.full(outliers.shape, np.nan), dict[int, str]()
@@ -128,7 +131,7 @@ def correct_motion(
             signal, predictor = _predict_from(
                 images, domain, transforms, gradients, shells, outliers, stage.order
             )
-            transforms, steadiness = step_together(
+            transforms, left, steadiness = step_together(
                 signal,
                 predictor,
                 domain,
@@ -141,6 +144,7 @@ def correct_motion(
                 has_eddy=stage.has_eddy,
                 may_jump=stage.may_jump,
             )
+            domain = replace(domain, shading=left)
             transforms, lost = _give_up(before, transforms, domain)
             failed |= lost
             transforms = transforms.relative_to(first)
@@ -153,7 +157,8 @@ def correct_motion(
         del images
         signal, predictor = _predict_from(even, domain, transforms, gradients, shells, outliers, 1)
         outliers, z_scores = _look_for_dropout(even, signal, predictor, domain, transforms, shells)
-    transforms = place_shells(signal, domain, transforms, shells, steadiness, chosen=chosen)
+    signal, _ = _predict_from(even, unlearnt, transforms, gradients, shells, outliers, 1)
+    transforms = place_shells(signal, unlearnt, transforms, shells, steadiness, chosen=chosen)
     for volume, why in sorted(failed.items()):
         LOGGER.warning("Volume %d (from 0) keeps its last known head position: %s.", volume, why)
     signal, predictor = _predict_from(even, domain, transforms, gradients, shells, outliers, 1)
@@ -205,7 +210,7 @@ def _predict_from(
     for volume in range(len(signal)):
         at = domain.locate(transforms, volume)
         signal[volume] = interpolate(images[..., volume], at, order)
-        signal[volume] *= domain.stretch(transforms, volume)
+        signal[volume] /= domain.brightness(transforms, volume)
         level = np.rint(at[2]).astype(int).clip(0, outliers.shape[1] - 1)
         missing[volume] = outliers[volume][level] | ~lies_inside(at, domain.shape)
     some = signal[:, domain.brain][:, :: _stride(domain, _N_SAMPLE)]
@@ -245,7 +250,7 @@ def _register_b0(
                 failed[volume] = fit.failed
         at = domain.locate(transforms, volume)
         values = interpolate(images[..., volume], at, order)
-        known.append((values * domain.stretch(transforms, volume)).astype(np.float32))
+        known.append(values / domain.brightness(transforms, volume))
     return _between(transforms, shells.volumes(0)), failed
 
 

@@ -34,7 +34,7 @@ def volume_prediction(
     Parameters
     ----------
     prediction
-        On the domain, of a volume without distortion.
+        On the domain, of a volume without distortion or shading.
     domain, transforms, volume
         Where the volume shows the domain's voxels.
 
@@ -57,8 +57,7 @@ def volume_prediction(
             at = matrix[:3, :3] @ shifted + matrix[:3, 3:]
     near = interpolate(inside, at, 1) > 0.99
     at, index = at[:, near], tuple(grid[:, near])
-    stretch = np.broadcast_to(domain.stretch(transforms, volume), prediction.shape)
-    image = domain.embed((prediction / stretch).astype(np.float32))
+    image = domain.embed(prediction * domain.brightness(transforms, volume))
     return interpolate(image, at, 1), index
 
 

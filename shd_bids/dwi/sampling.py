@@ -1,4 +1,4 @@
-"""The voxels in and about the brain, and where each volume shows them."""
+"""The voxels in and about the brain, where each volume shows them, and how brightly."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.ndimage import binary_dilation, map_coordinates
 
+from .shading import Shading
 from .transforms import PhaseEncoding, VolumeTransforms, voxel_matrix
 
 _MARGIN = 2  # voxels about the brain, so that gradients are known in all of it
@@ -17,7 +18,8 @@ class Domain:
     """Voxels of the corrected grid in which a head is followed.
 
     ``voxels`` are the brain's and those around it; ``brain`` tells which are the brain's.
-    ``field_hz`` is the off-resonance field on the whole grid, if it is known.
+    ``field_hz`` is the off-resonance field on the whole grid, if it is known. ``shading`` is what
+    the coils multiply the signal by.
     """
 
     affine: Float[np.ndarray, "4 4"]
@@ -25,7 +27,8 @@ class Domain:
     voxels: Int[np.ndarray, "voxel 3"]
     brain: Bool[np.ndarray, " voxel"]
     encodings: Sequence[PhaseEncoding]
-    field_hz: Float[np.ndarray, "x y z"] | None = None
+    field_hz: Float[np.ndarray, "x y z"] | None
+    shading: Shading
 
     @classmethod
     def about(
@@ -35,12 +38,15 @@ class Domain:
         encodings: Sequence[PhaseEncoding],
         field_hz: Float[np.ndarray, "x y z"] | None = None,
     ) -> "Domain":
-        """Take a mask and the voxels around it."""
+        """Take a mask and the voxels around it; nothing is known of the shading."""
         wide = binary_dilation(mask, iterations=_MARGIN)
         shape = (mask.shape[0], mask.shape[1], mask.shape[2])
-        return cls(affine, shape, np.argwhere(wide), mask[wide], encodings, field_hz)
+        unshaded = Shading(1.0)
+        domain = cls(affine, shape, np.argwhere(wide), mask[wide], encodings, field_hz, unshaded)
+        farthest_mm = np.linalg.norm(domain.centred_mm(), axis=1).max()
+        return replace(domain, shading=Shading(float(farthest_mm)))
 
-    def only(self, chosen: Bool[np.ndarray, " voxel"]) -> "Domain":
+    def only(self, chosen: Bool[np.ndarray, " voxel"] | slice) -> "Domain":
         """Keep some of the voxels."""
         return replace(self, voxels=self.voxels[chosen], brain=self.brain[chosen])
 
@@ -64,13 +70,24 @@ class Domain:
             at[axis] += self.pick(shift)
         return at
 
-    def stretch(
+    def in_scanner_mm(
         self, transforms: VolumeTransforms, volume: int
-    ) -> Float[np.ndarray, " voxel"] | float:
-        """Tell by how much a volume stretches each voxel along its phase axis."""
+    ) -> Float[np.ndarray, "voxel 3"]:
+        """Tell where the head has brought the voxels: about the centre of the grid, RAS mm."""
+        turned = self.centred_mm() @ transforms.rotations()[volume].T
+        return turned + transforms.translation_mm[volume]
+
+    def brightness(self, transforms: VolumeTransforms, volume: int) -> Float[np.ndarray, " voxel"]:
+        """Tell what a volume multiplies each voxel's signal by.
+
+        The coils shade it, and stretched along the phase axis it is thinner.
+        """
         axis, shift = self.encodings[volume].axis, self.shift_vox(volume)
-        eddy = 1.0 + float(transforms.eddy[volume, axis])
-        return eddy if shift is None else self.pick(np.gradient(shift, axis=axis) + eddy).clip(0.1)
+        stretch = np.full(len(self.voxels), 1.0 + transforms.eddy[volume, axis])
+        if shift is not None:
+            stretch += self.pick(np.gradient(shift, axis=axis))
+        shading = self.shading.at(self.in_scanner_mm(transforms, volume))
+        return (shading / stretch.clip(0.1)).astype(np.float32)
 
     def pick(self, image: np.ndarray) -> np.ndarray:
         """Take the values of an image on the grid."""

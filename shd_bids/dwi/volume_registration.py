@@ -86,7 +86,7 @@ def register_volume(
         seen = lies_inside(at, domain.shape)
         if seen.mean() < _LEAST_OVERLAP:
             return Fit(transforms, f"only {seen.mean():.0%} of the brain is in the image")
-        values = interpolate(image, at, order) * some.stretch(now, volume)
+        values = interpolate(image, at, order) / some.brightness(now, volume)
         scale, residual, weights, spread = _compare(values, compared, seen, spread)
         if slope is None:
             slope = domain.gradient_ras((scale * target).astype(np.float32))[chosen]

@@ -81,7 +81,7 @@ def test_a_prediction_lies_where_the_volume_shows_it(field_hz):
         np.array([[0.05, 0.0, 0.04]]),
         np.array([[0.0, 0.01, 0.0, 0.5]]),
     )
-    seen = interpolate(truth, domain.locate(transforms, 0), 1) * domain.stretch(transforms, 0)
+    seen = interpolate(truth, domain.locate(transforms, 0), 1) / domain.brightness(transforms, 0)
     values, index = volume_prediction(seen.astype(np.float32), domain, transforms, 0)
     assert len(values) > mask.sum() * 0.9
     assert np.corrcoef(values, truth[index])[0, 1] > 0.97
