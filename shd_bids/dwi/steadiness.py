@@ -13,8 +13,8 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from .transforms import VolumeTransforms
+from .volume_registration import N_RIGID
 
-_N = 6  # parameters of a movement
 # Images of a small, round head say so little of its rotation that a smaller scale would never be
 # left again: every rotation would be taken for noise.
 _LEAST, _MOST = (0.02, 0.5), (1.0, 1.0)  # mm and degrees
@@ -66,7 +66,7 @@ def expect_steady(
 def surprise(transforms: VolumeTransforms, steadiness: Steadiness) -> float:
     """Give the negative logarithm of how probable the movements are, but for a constant."""
     moves = _moves(transforms) / steadiness.scales()
-    return float((1 + _N) / 2 * np.log1p((moves**2).sum(axis=1)).sum())
+    return float((1 + N_RIGID) / 2 * np.log1p((moves**2).sum(axis=1)).sum())
 
 
 def learn_steadiness(
@@ -89,7 +89,7 @@ def learn_steadiness(
         That is expected next.
     """
     moves = _moves(transforms)
-    per_volume = covariance.reshape(transforms.n_volume, _N, transforms.n_volume, _N)
+    per_volume = covariance.reshape(transforms.n_volume, N_RIGID, transforms.n_volume, N_RIGID)
     same = np.einsum("vkvk->vk", per_volume)
     following = np.einsum("vkvk->vk", per_volume[1:, :, :-1])
     unsure = same[1:] + same[:-1] - 2 * following
@@ -101,7 +101,7 @@ def learn_steadiness(
 
 def _weight(moves: Float[np.ndarray, "move rigid"]) -> Float[np.ndarray, " move"]:
     """Give what makes a Gaussian a Cauchy distribution: large movements weigh little."""
-    return (1 + _N) / (1 + (moves**2).sum(axis=1))
+    return (1 + N_RIGID) / (1 + (moves**2).sum(axis=1))
 
 
 def _moves(transforms: VolumeTransforms) -> Float[np.ndarray, "move rigid"]:
