@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
-from matplotlib.axes import Axes
 from matplotlib.colors import hsv_to_rgb
 
 from shd_bids.reports.figures.anatomy import grey_range, to_canonical
-from shd_bids.reports.figures.mosaic import Painter, Stage
+from shd_bids.reports.figures.mosaic import Stage
 from shd_bids.reports.figures.style import save_figure
 
 _OPACITY = 0.45
@@ -51,7 +50,7 @@ def plot_atlases(
     for name, labels in atlases.items():
         turned, _ = to_canonical(labels, affine)
         share = np.where(turned > 0, _OPACITY, 0.0)[..., None]
-        paint = _painter(stage, (1 - share) * grey + share * region_colors(turned))
+        paint = stage.painter((1 - share) * grey + share * region_colors(turned))
         rows += [
             stage.row(plane, paint, name if plane == "axial" else "")
             for plane in ("axial", "coronal", "sagittal")
@@ -71,10 +70,3 @@ def region_colors(labels: Integer[np.ndarray, "*axes"]) -> Float[np.ndarray, "*a
     hue = (np.arange(len(known)) * _GOLDEN) % 1.0
     colors = hsv_to_rgb(np.stack([hue, np.full_like(hue, 0.85), np.ones_like(hue)], axis=-1))
     return np.asarray(colors[where.reshape(labels.shape)])
-
-
-def _painter(stage: Stage, colors: Float[np.ndarray, "x y z rgb"]) -> Painter:
-    def paint(axes: Axes, plane: str, index: int) -> None:
-        stage.show(axes, colors, plane, index)
-
-    return paint

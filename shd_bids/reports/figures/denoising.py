@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
-from matplotlib.axes import Axes
 
 from shd_bids.reports.figures.anatomy import grey_range, to_canonical
 from shd_bids.reports.figures.flicker import write_flicker
@@ -76,9 +75,7 @@ def _row(
     limits: tuple[float, float],
     title: str,
 ) -> Row:
-    def paint(axes: Axes, plane: str, index: int) -> None:
-        stage.show(axes, volume, plane, index, cmap="gray", vmin=limits[0], vmax=limits[1])
-
+    paint = stage.painter(volume, cmap="gray", vmin=limits[0], vmax=limits[1])
     return stage.row(plane, paint, title)
 
 

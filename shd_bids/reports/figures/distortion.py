@@ -66,7 +66,7 @@ def plot_distortion(
             paint = _painter(stage, to_canonical(image, affine)[0], limits)
             title = f"b = 0, {name}: {when} correction"
             rows += [stage.row("axial", paint, title), stage.row("sagittal", paint)]
-        colors = _field_painter(stage, field, limit)
+        colors = stage.painter(field, cmap="RdBu_r", vmin=-limit, vmax=limit)
         rows.append(stage.row("axial", colors, "field"))
         rows.append(stage.row("sagittal", colors))
         figure = stage.draw(rows, footer_in=_FOOTER_IN)
@@ -80,13 +80,6 @@ def _painter(stage: Stage, volume: Volume, limits: tuple[float, float]) -> Paint
     def paint(axes: Axes, plane: str, index: int) -> None:
         stage.show(axes, volume, plane, index, cmap="gray", vmin=limits[0], vmax=limits[1])
         stage.outline(axes, stage.mask, plane, index, _OUTLINE)
-
-    return paint
-
-
-def _field_painter(stage: Stage, field: Volume, limit: float) -> Painter:
-    def paint(axes: Axes, plane: str, index: int) -> None:
-        stage.show(axes, field, plane, index, cmap="RdBu_r", vmin=-limit, vmax=limit)
 
     return paint
 

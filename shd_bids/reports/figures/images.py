@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from shd_bids.reports.figures.anatomy import anywhere_nonzero, grey_range, to_canonical
-from shd_bids.reports.figures.mosaic import Painter, Row, Stage
+from shd_bids.reports.figures.mosaic import Row, Stage
 from shd_bids.reports.figures.style import (
     TISSUE_COLORS,
     TISSUE_NAMES,
@@ -57,11 +56,8 @@ def plot_voxel_selection(
         grey[turned] = _bright(TISSUE_COLORS[tissue])
         chosen |= turned
 
-    def paint(axes: Axes, plane: str, index: int) -> None:
-        stage.show(axes, grey, plane, index)
-
     rows = [
-        Row(plane, _fullest_slices(chosen, axis, 7), paint)
+        Row(plane, _fullest_slices(chosen, axis, 7), stage.painter(grey))
         for plane, axis in (("axial", 2), ("coronal", 1))
     ]
     figure = stage.draw(rows, footer_in=0.4)
@@ -158,7 +154,7 @@ def plot_maps(
     low, high = value_range or grey_range(pooled, inside, upper=upper)
     options = {"cmap": cmap, "vmin": low, "vmax": high}
     rows = [
-        stage.row(plane, _painter(stage, volume, **options), title if order == 0 else "")
+        stage.row(plane, stage.painter(volume, **options), title if order == 0 else "")
         for title, volume in turned.items()
         for order, plane in enumerate(planes)
     ]
@@ -223,7 +219,7 @@ def plot_dec(
     rows = [
         stage.row(
             plane,
-            _painter(stage, np.clip(volume / high, 0, 1)),
+            stage.painter(np.clip(volume / high, 0, 1)),
             model_name(label) if plane == "axial" else "",
         )
         for label, volume in turned.items()
@@ -263,13 +259,6 @@ def _color_bar(figure: Figure, colors: ScalarMappable, label: str) -> None:
     bar.set_label(label, color="white", fontsize=9, labelpad=1)
     bar.ax.tick_params(colors="white", labelsize=8, pad=1, length=2)
     bar.outline.set_edgecolor("white")
-
-
-def _painter(stage: Stage, volume: np.ndarray, **options: object) -> Painter:
-    def paint(axes: Axes, plane: str, index: int) -> None:
-        stage.show(axes, volume, plane, index, **options)
-
-    return paint
 
 
 def _fullest_slices(mask: Mask, axis: int, n_slice: int) -> tuple[int, ...]:

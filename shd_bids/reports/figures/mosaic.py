@@ -79,6 +79,14 @@ class Stage:
         """Spread slices of one plane through the mask."""
         return Row(plane, spread_slices(self.mask, plane, N_SLICE[plane]), paint, title)
 
+    def painter(self, volume: Shaped[np.ndarray, "x y z ..."], **options: Any) -> Painter:
+        """Give what draws the slices of one volume; `show` takes the options."""
+
+        def paint(axes: Axes, plane: str, index: int) -> None:
+            self.show(axes, volume, plane, index, **options)
+
+        return paint
+
     def show(
         self,
         axes: Axes,
