@@ -51,10 +51,7 @@ def plot_atlases(
         turned, _ = to_canonical(labels, affine)
         share = np.where(turned > 0, _OPACITY, 0.0)[..., None]
         paint = stage.painter((1 - share) * grey + share * region_colors(turned))
-        rows += [
-            stage.row(plane, paint, name if plane == "axial" else "")
-            for plane in ("axial", "coronal", "sagittal")
-        ]
+        rows += stage.rows(("axial", "coronal", "sagittal"), paint, name)
     return save_figure(stage.draw(rows), out_file)
 
 

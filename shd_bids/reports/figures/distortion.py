@@ -65,10 +65,9 @@ def plot_distortion(
         for name, image, limits in zip(names, pair, greys, strict=True):
             paint = _painter(stage, to_canonical(image, affine)[0], limits)
             title = f"b = 0, {name}: {when} correction"
-            rows += [stage.row("axial", paint, title), stage.row("sagittal", paint)]
+            rows += stage.rows(("axial", "sagittal"), paint, title)
         colors = stage.painter(field, cmap="RdBu_r", vmin=-limit, vmax=limit)
-        rows.append(stage.row("axial", colors, "field"))
-        rows.append(stage.row("sagittal", colors))
+        rows += stage.rows(("axial", "sagittal"), colors, "field")
         figure = stage.draw(rows, footer_in=_FOOTER_IN)
         _color_bar(figure, limit)
         pages.append(figure)

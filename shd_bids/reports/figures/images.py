@@ -154,9 +154,9 @@ def plot_maps(
     low, high = value_range or grey_range(pooled, inside, upper=upper)
     options = {"cmap": cmap, "vmin": low, "vmax": high}
     rows = [
-        stage.row(plane, stage.painter(volume, **options), title if order == 0 else "")
+        row
         for title, volume in turned.items()
-        for order, plane in enumerate(planes)
+        for row in stage.rows(planes, stage.painter(volume, **options), title)
     ]
     figure = stage.draw(rows, footer_in=_FOOTER_IN)
     _color_bar(figure, ScalarMappable(Normalize(low, high), cmap), label)
@@ -217,13 +217,11 @@ def plot_dec(
     norm = np.stack([np.linalg.norm(volume, axis=-1) for volume in turned.values()])
     _, high = grey_range(norm, np.broadcast_to(stage.mask, norm.shape), upper=99.0)
     rows = [
-        stage.row(
-            plane,
-            stage.painter(np.clip(volume / high, 0, 1)),
-            model_name(label) if plane == "axial" else "",
-        )
+        row
         for label, volume in turned.items()
-        for plane in ("axial", "coronal")
+        for row in stage.rows(
+            ("axial", "coronal"), stage.painter(np.clip(volume / high, 0, 1)), model_name(label)
+        )
     ]
     figure = stage.draw(rows, footer_in=0.4)
     direction_legend(figure)

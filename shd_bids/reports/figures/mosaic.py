@@ -79,6 +79,12 @@ class Stage:
         """Spread slices of one plane through the mask."""
         return Row(plane, spread_slices(self.mask, plane, N_SLICE[plane]), paint, title)
 
+    def rows(self, planes: Sequence[str], paint: Painter, title: str = "") -> list[Row]:
+        """Give a row of each plane; the title stands above the first."""
+        return [
+            self.row(plane, paint, "" if order else title) for order, plane in enumerate(planes)
+        ]
+
     def painter(self, volume: Shaped[np.ndarray, "x y z ..."], **options: Any) -> Painter:
         """Give what draws the slices of one volume; `show` takes the options."""
 

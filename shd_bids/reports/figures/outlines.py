@@ -63,7 +63,7 @@ def plot_outlines(
         for _, region, color in outlines:
             stage.outline(axes, region, plane, index, color)
 
-    rows = [stage.row(plane, paint) for plane in ("axial", "coronal", "sagittal")]
+    rows = stage.rows(("axial", "coronal", "sagittal"), paint)
     if tissue is None:
         return save_figure(stage.draw(rows), out_file)
     figure = stage.draw(rows, footer_in=_FOOTER_IN)
