@@ -7,14 +7,13 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 
 from shd_bids.reports.figures.anatomy import grey_range, to_canonical
 from shd_bids.reports.figures.flicker import write_flicker
+from shd_bids.reports.figures.images import BAR_FOOTER_IN, color_bar
 from shd_bids.reports.figures.mosaic import Painter, Stage
 
 Volume = Float[np.ndarray, "x y z"]
-_FOOTER_IN = 0.62
 _OUTLINE = "#ffd43b"
 
 
@@ -68,8 +67,8 @@ def plot_distortion(
             rows += stage.rows(("axial", "sagittal"), paint, title)
         colors = stage.painter(field, cmap="RdBu_r", vmin=-limit, vmax=limit)
         rows += stage.rows(("axial", "sagittal"), colors, "field")
-        figure = stage.draw(rows, footer_in=_FOOTER_IN)
-        _color_bar(figure, limit)
+        figure = stage.draw(rows, footer_in=BAR_FOOTER_IN)
+        color_bar(figure, ScalarMappable(Normalize(-limit, limit), "RdBu_r"), "off-resonance (Hz)")
         pages.append(figure)
     before, after = pages
     return write_flicker(before, after, out_file, title="Before and after distortion correction")
@@ -81,13 +80,3 @@ def _painter(stage: Stage, volume: Volume, limits: tuple[float, float]) -> Paint
         stage.outline(axes, stage.mask, plane, index, _OUTLINE)
 
     return paint
-
-
-def _color_bar(figure: Figure, limit: float) -> None:
-    height = figure.get_figheight()
-    axes = figure.add_axes((0.3, 0.42 / height, 0.4, 0.12 / height))
-    colors = ScalarMappable(Normalize(-limit, limit), "RdBu_r")
-    bar = figure.colorbar(colors, cax=axes, orientation="horizontal")
-    bar.set_label("off-resonance (Hz)", color="white", fontsize=9, labelpad=1)
-    bar.ax.tick_params(colors="white", labelsize=8, pad=1, length=2)
-    bar.outline.set_edgecolor("white")

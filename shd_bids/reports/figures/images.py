@@ -22,7 +22,7 @@ from shd_bids.reports.figures.style import (
 Volume = Float[np.ndarray, "x y z"]
 Mask = Bool[np.ndarray, "x y z"]
 Affine = Float[np.ndarray, "4 4"]
-_FOOTER_IN = 0.62
+BAR_FOOTER_IN = 0.62
 
 
 def plot_voxel_selection(
@@ -158,8 +158,8 @@ def plot_maps(
         for title, volume in turned.items()
         for row in stage.rows(planes, stage.painter(volume, **options), title)
     ]
-    figure = stage.draw(rows, footer_in=_FOOTER_IN)
-    _color_bar(figure, ScalarMappable(Normalize(low, high), cmap), label)
+    figure = stage.draw(rows, footer_in=BAR_FOOTER_IN)
+    color_bar(figure, ScalarMappable(Normalize(low, high), cmap), label)
     return save_figure(figure, out_file)
 
 
@@ -250,7 +250,8 @@ def _legend(
     )  # fmt: skip
 
 
-def _color_bar(figure: Figure, colors: ScalarMappable, label: str) -> None:
+def color_bar(figure: Figure, colors: ScalarMappable, label: str) -> None:
+    """Draw a scale of colours at the foot of a page, which `BAR_FOOTER_IN` leaves free."""
     height = figure.get_figheight()
     axes = figure.add_axes((0.3, 0.42 / height, 0.4, 0.12 / height))
     bar = figure.colorbar(colors, cax=axes, orientation="horizontal")
