@@ -122,7 +122,6 @@ def make_artefact_phantom(
         eddy=_draw_eddy(table, affine, artefacts.eddy, generator),
     )
     brain, _ = sample_truth(shape, affine)
-    mask = brain.tissue.sum(axis=-1) > 0.5
     field_hz, bias = scanner.truth()
     truth = ArtefactTruth(
         phase=phase,
@@ -131,7 +130,7 @@ def make_artefact_phantom(
         t1w_transforms=_volumes(path, slice(0, 1)),
         field_hz=field_hz,
         bias=bias,
-        kept_signal=_draw_dropout(mask, table.bvals > 0, artefacts.dropout, generator),
+        kept_signal=_draw_dropout(brain.mask, table.bvals > 0, artefacts.dropout, generator),
     )
 
     sigma = S0["WM"] / snr
@@ -151,7 +150,7 @@ def make_artefact_phantom(
         bvals=table.bvals,
         bvecs_ras=table.bvecs_ras,
         affine=affine,
-        mask=mask,
+        mask=brain.mask,
         truth=brain,
         shell_bvals=shell_bvals,
         responses=true_responses(shell_bvals),

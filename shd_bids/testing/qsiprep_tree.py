@@ -131,11 +131,10 @@ def _write_anatomy(
     fine = grid.with_voxels(grid.voxel_mm[0] / anat_split)
     truth = phantom.truth if anat_split == 1 else sample_truth(fine.shape, fine.affine)[0]
     tissue = truth.tissue
-    mask = tissue.sum(axis=-1) > 0.5
-    segmentation = np.where(mask, _LABELS[tissue.argmax(axis=-1)], 0).astype(np.uint8)
+    segmentation = np.where(truth.mask, _LABELS[tissue.argmax(axis=-1)], 0).astype(np.uint8)
     images = {
         "desc-preproc_T1w": (tissue @ _T1W).astype(np.float32),
-        "desc-brain_mask": mask.astype(np.uint8),
+        "desc-brain_mask": truth.mask.astype(np.uint8),
         "dseg": segmentation,
     }
     if probsegs:

@@ -100,7 +100,7 @@ def make_phantom(
         bvals=bvals,
         bvecs_ras=bvecs_ras,
         affine=affine,
-        mask=truth.tissue.sum(axis=-1) > 0.5,
+        mask=truth.mask,
         truth=truth,
         shell_bvals=shell_bvals,
         responses=true_responses(shell_bvals),

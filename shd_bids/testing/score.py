@@ -89,9 +89,7 @@ def score_fodf(
     score
         Fibres closer than 25 degrees count as one.
     """
-    brain = truth.tissue.sum(axis=-1) > 0.5
-    if mask is not None:
-        brain &= mask
+    brain = truth.mask if mask is None else truth.mask & mask
     scored = brain & (truth.tissue[..., 0] >= least_white)
     peaks = find_peaks(
         fodf_sh,

@@ -7,7 +7,7 @@ from typing import cast
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from shd_bids.errors import BidsDataError
 
@@ -34,6 +34,11 @@ class Truth:
     directions: Float[np.ndarray, "x y z fibre 3"]  # RAS unit vectors, zero where no fibre
     fractions: Float[np.ndarray, "x y z fibre"]  # of the voxel's volume, largest first
     tissue: Float[np.ndarray, "x y z 3"]  # WM, GM, CSF; sums to 1 in the brain, 0 outside
+
+    @property
+    def mask(self) -> Bool[np.ndarray, "x y z"]:
+        """Voxels of the brain."""
+        return self.tissue.sum(axis=-1) > 0.5
 
 
 def sample_truth(

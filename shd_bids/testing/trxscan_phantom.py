@@ -90,7 +90,7 @@ def make_trxscan_phantom(
         bvals=table.bvals,
         bvecs_ras=table.bvecs_ras,
         affine=affine,
-        mask=brain.tissue.sum(axis=-1) > 0.5,
+        mask=brain.mask,
         truth=brain,
         shell_bvals=np.unique(table.bvals),
         responses={},
