@@ -5,6 +5,7 @@ import pytest
 
 from shd_bids.reports.crashes import crash_fragment, crash_message
 from shd_bids.reports.fragments import (
+    alert,
     configuration_block,
     data_table,
     duration,
@@ -25,6 +26,7 @@ HOSTILE = '<script>alert("x")</script> & more'
         timings_table({HOSTILE: 1.0}),
         configuration_block(HOSTILE),
         note(HOSTILE),
+        alert(HOSTILE, "danger"),
     ],
 )
 def test_text_is_escaped(html):

@@ -14,6 +14,14 @@ def test_what_is_poor_is_an_alert_with_its_value_and_meaning():
     assert html.count("light-poor") == 1
 
 
+def test_what_lies_between_its_limits_asks_for_a_look_by_name():
+    html = judgement_fragment(judge(GOOD | {"mean_fd": 0.7}))
+    (alert,) = [line for line in html.splitlines() if "alert-" in line]
+    assert "alert-warning" in alert
+    assert "Framewise displacement, mean" in alert
+    assert html.count("light-look") == 1
+
+
 def test_a_scan_that_asks_for_nothing_says_so_and_shows_its_limits():
     html = judgement_fragment(judge(GOOD))
     assert "alert-success" in html

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shd_bids.reports.figures.atlases import plot_atlases, region_colors
 from shd_bids.reports.figures.denoising import plot_denoising
 from shd_bids.reports.figures.fit import plot_loss
 from shd_bids.reports.figures.fodf import plot_fodf
@@ -55,6 +56,9 @@ PICTURES: dict[str, Callable[[Path], Path]] = {
     "mask": lambda file: plot_outlines(VOLUME, MASK, AFFINE, file),
     "tissues": lambda file: plot_outlines(
         VOLUME, MASK, AFFINE, file, tissue=np.stack([VOLUME / 150] * 3, axis=-1)
+    ),
+    "atlases": lambda file: plot_atlases(
+        VOLUME, MASK, {"Two": MASK * 1 + (MASK & (VOLUME > 75)), "One": MASK * 1}, AFFINE, file
     ),
     "voxels": lambda file: plot_voxel_selection(VOLUME, {"WM": MASK, "CSF": ~MASK}, AFFINE, file),
     "responses": lambda file: plot_responses(
@@ -108,11 +112,20 @@ def test_the_legend_of_the_losses_lies_on_the_page(tmp_path):
 def test_pictures_of_an_empty_mask_do_not_fail(tmp_path):
     empty = np.zeros(SHAPE, dtype=bool)
     assert plot_outlines(VOLUME, empty, AFFINE, tmp_path / "mask.png").exists()
+    nowhere = {"none": np.zeros(SHAPE, dtype=int)}
+    assert plot_atlases(VOLUME, empty, nowhere, AFFINE, tmp_path / "atlas.png").exists()
     assert plot_residual({"csd": VOLUME}, empty, AFFINE, tmp_path / "rmse.png").exists()
     assert plot_voxel_selection(VOLUME, {"WM": empty}, AFFINE, tmp_path / "voxels.png").exists()
     assert plot_fodf({"csd": FODF}, VOLUME, empty, AFFINE, REGION, tmp_path / "f.png").exists()
     nothing = np.zeros((*SHAPE, 3))
     assert plot_dec({"csd": nothing}, AFFINE, tmp_path / "dec.png").exists()
+
+
+def test_every_region_of_an_atlas_has_a_colour_of_its_own():
+    labels = np.arange(2000).reshape(10, 10, 20) // 2 * 7
+    colors = region_colors(labels)
+    assert len(np.unique(colors.reshape(-1, 3), axis=0)) == 1000
+    assert np.array_equal(colors[..., ::2, :], colors[..., 1::2, :])
 
 
 def test_a_volume_of_one_slice_has_pictures_too(tmp_path):
