@@ -24,6 +24,8 @@ from shd_bids.errors import ConfigError
 from .pairs import read_pairs
 from .responses import find_response_files
 
+_NAMES_OR_FILES = {"anat.anat_template", "anat.atlases"}
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser; flags that are not given leave no trace, so that a file can set them."""
@@ -87,6 +89,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> RunConfig:
             flag="--derivatives",
             expected="NAME=PATH, such as qsiprep=/data/derivatives/qsiprep",
         )
+    for key in _NAMES_OR_FILES & given.keys():
+        asked = given[key]
+        given[key] = _absolute(asked) if isinstance(asked, str) else [*map(_absolute, asked)]
     for key, value in given.items():
         section, _, name = key.partition(".")
         table.setdefault(section, {})[name] = value
@@ -98,6 +103,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> RunConfig:
             raise ConfigError(f"The setting execution.{name} is {labels!r}; expected a list.")
         execution[name] = [str(label).removeprefix(prefix) for label in labels]
     return build_config(table)
+
+
+def _absolute(asked: str) -> str:
+    """Make files absolute, so that the settings hold in another folder; names stay names."""
+    parts = asked.split(",")
+    return ",".join(str(Path(part).absolute()) if Path(part).is_file() else part for part in parts)
 
 
 def _add_flag(group: Any, section: str, setting: Setting) -> None:

@@ -56,6 +56,19 @@ def test_a_flag_wins_over_the_file_and_the_file_over_the_default(call, tmp_path)
     assert config.deconv.tv_weight == 0.1
 
 
+def test_files_that_are_named_stay_the_same_files_in_another_folder(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("t1w.nii.gz", "regions.nii.gz", "regions.tsv"):
+        (tmp_path / name).touch()
+    anat = call(
+        *("--anat-template", "t1w.nii.gz"),
+        *("--atlases", "regions.nii.gz,regions.tsv", "Schaefer2018:desc-100Parcels7Networks"),
+    ).anat
+    assert anat.anat_template == str(tmp_path / "t1w.nii.gz")
+    files = f"{tmp_path}/regions.nii.gz,{tmp_path}/regions.tsv"
+    assert anat.atlases == (files, "Schaefer2018:desc-100Parcels7Networks")
+
+
 def test_a_file_with_the_settings_of_a_run_gives_the_same_settings(call, tmp_path):
     config = call("--lmax", "6", "--participant-label", "01", "--debug")
     write_config_file(config, tmp_path / "run.toml")
