@@ -20,7 +20,7 @@ from shd_bids.interfaces.sidecars import MAP_DESCRIPTIONS
 
 from .anat_plan import AnatPlan, OutputSpace
 from .derivatives import Target, model_label, own_uris, under
-from .spaces import SCALARS, atlas_wf_name, transforms_from, transforms_to
+from .spaces import SCALARS, atlas_wf_name, given_transforms, transforms_from, transforms_to
 
 
 def t1w_path(target: Target, anat: AnatPlan, suffix: str, extension: str, **extra: str) -> str:
@@ -313,9 +313,6 @@ def _describe_space(target: Target, anat: AnatPlan, space: OutputSpace) -> dict[
 
 def _way_uris(target: Target, anat: AnatPlan, ways: Sequence[str]) -> list[str]:
     if anat.given is not None:
-        files = {
-            "dwi_to_template": anat.given.to_template_file,
-            "template_to_dwi": anat.given.from_template_file,
-        }
-        return target.uris(cast(Path, files[way]) for way in ways)
+        files = given_transforms(anat.given)
+        return target.uris(files[way] for way in ways)
     return own_uris(*(transform_path(target, anat, way) for way in ways))

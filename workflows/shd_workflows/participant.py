@@ -47,6 +47,7 @@ from .response import init_response_wf
 from .sources import dataset_links
 from .spaces import (
     atlas_wf_name,
+    given_transforms,
     init_atlas_wf,
     init_space_wf,
     transforms_from,
@@ -368,12 +369,8 @@ def _lead(
     ways: Sequence[str],
 ) -> None:
     """Hand transforms on: found in this run, or given with a preprocessed series."""
-    given = plan.anat.given
-    if given is not None:
-        files = {
-            "dwi_to_template": given.to_template_file,
-            "template_to_dwi": given.from_template_file,
-        }
+    if plan.anat.given is not None:
+        files = given_transforms(plan.anat.given)
         taker.get_node("inputnode").inputs.trait_set(
             **{f"{way}_file": str(files[way]) for way in ways}
         )

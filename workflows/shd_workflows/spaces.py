@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from nipype import Merge, Node
 from nipype.interfaces.utility import IdentityInterface
 from niworkflows.engine.workflows import LiterateWorkflow
 
 from shd_bids.anat.atlas import Atlas
+from shd_bids.bids.preprocessed_files import PreprocessedAnatomy
 from shd_bids.config import TISSUES
 from shd_bids.interfaces.anat import ResampleImage
 from shd_bids.interfaces.atlas import CheckAtlas, TabulateRegions
@@ -35,6 +37,15 @@ def transforms_from(atlas: Atlas, anat: AnatPlan) -> tuple[str, ...]:
     if in_template:
         return ("t1w_to_dwi", "template_to_t1w")
     return ("t1w_to_dwi",) if atlas.space == "T1w" else ()
+
+
+def given_transforms(anatomy: PreprocessedAnatomy) -> dict[str, Path]:
+    """Give the transforms that came with a series, by the names that they have above."""
+    files = {
+        "dwi_to_template": anatomy.to_template_file,
+        "template_to_dwi": anatomy.from_template_file,
+    }
+    return {name: file for name, file in files.items() if file is not None}
 
 
 def init_space_wf(
