@@ -25,10 +25,14 @@ from .preproc_figures import FiguresOutputSpec
 
 
 class _PlotAnatomyInputSpec(BaseInterfaceInputSpec):
-    t1w_file = File(exists=True, desc="T1w image without bias; without one it is not pictured")
-    mask_file = File(exists=True, mandatory=True, desc="its brain")
+    t1w_file = File(
+        exists=True,
+        requires=["mask_file", "tissue_file"],
+        desc="T1w image without bias; without one it is not pictured",
+    )
+    mask_file = File(exists=True, desc="its brain")
     mask_method = traits.Enum(*MASK_METHODS, desc="where its brain comes from, if that is known")
-    tissue_file = File(exists=True, mandatory=True, desc="its tissues, 4-D")
+    tissue_file = File(exists=True, desc="its tissues, 4-D")
     b0_file = File(exists=True, mandatory=True, desc="mean of the b=0 volumes")
     mask_dwi_file = File(exists=True, mandatory=True, desc="T1w brain mask on the series' grid")
     tissue_dwi_file = File(exists=True, mandatory=True, desc="tissues on the series' grid")

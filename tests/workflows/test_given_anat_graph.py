@@ -6,18 +6,21 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from nipype import Merge, Node, Workflow
+from nipype import Workflow
 from scipy.ndimage import binary_erosion
+from shd_workflows.anat_plan import AnatPlan
 from shd_workflows.given_anat import init_given_anat_wf
 from shd_workflows.participant import init_participant_wf
 from shd_workflows.plan import plan_series
 from shd_workflows.reports import describe_series
+from shd_workflows.spaces import given_transforms, init_atlas_wf
 
+from shd_bids.anat.atlas import Atlas
+from shd_bids.anat.template import Template
 from shd_bids.anat.volume import Grid
 from shd_bids.bids.preprocessed import find_preprocessed
 from shd_bids.config import AnatConfig, ExecutionConfig, RunConfig
 from shd_bids.errors import AnatomyError
-from shd_bids.interfaces.anat import ResampleImage
 from shd_bids.interfaces.given_anatomy import TakeOverTissue
 from shd_bids.interfaces.nifti import read_affine, read_array, read_mask
 from shd_bids.testing.qsiprep_tree import TO_TEMPLATE, write_qsiprep_tree
@@ -118,30 +121,39 @@ def test_an_atlas_comes_to_the_series_through_the_transforms_handed_on(phantom, 
     atlas_file = tmp_path / "atlas.nii.gz"
     nib.Nifti1Image(7 * ball.astype(np.uint8), atlas_affine).to_filename(atlas_file)
 
+    table_file = tmp_path / "atlas.tsv"
+    table_file.write_text("index\tname\n7\tball\n")
+    there = str(series.anatomy.template)
+    plan = AnatPlan(template=Template(there, atlas_file), given=series.anatomy)
+    atlas = Atlas("Ball", atlas_file, table_file, there)
+    atlas_wf = init_atlas_wf(atlas=atlas, anat=plan, n_threads=1)
+    way = str(given_transforms(series.anatomy)["template_to_dwi"])
     anat_wf = init_given_anat_wf(anatomy=series.anatomy, size_gb=0.001)
-    anat_wf.inputs.inputnode.trait_set(
-        b0_file=str(series.mask_file), dwi_mask_file=str(series.mask_file)
-    )
-    way = Node(Merge(2), name="way")
-    bring = Node(ResampleImage(kind="label", in_file=str(atlas_file)), name="bring")
-    bring.inputs.reference_file = str(series.mask_file)
+    here = str(series.mask_file)
+    atlas_wf.inputs.inputnode.trait_set(b0_file=here, template_to_dwi_file=way)
+    anat_wf.inputs.inputnode.trait_set(b0_file=here, dwi_mask_file=here)
     workflow = Workflow(name="w", base_dir=str(tmp_path))
-    workflow.connect([
-        (anat_wf, way, [
-            ("outputnode.t1w_to_dwi_file", "in1"),
-            ("outputnode.template_to_t1w_file", "in2"),
-        ]),
-        (way, bring, [("out", "transform_files")]),
-    ])  # fmt: skip
+    workflow.add_nodes([anat_wf, atlas_wf])
     nodes = {node.name: node.result.outputs for node in workflow.run(plugin="Linear").nodes()}
-    brought = read_array(nodes["bring"].out_file)
+    brought = read_array(nodes["bring_atlas"].out_file)
     voxels = np.indices(SHAPE).T @ grid.affine[:3, :3].T + grid.affine[:3, 3]
-    there = voxels @ TO_TEMPLATE[:3, :3].T + TO_TEMPLATE[:3, 3]
-    far = np.linalg.norm(there - centre[:3], axis=-1).T
+    moved = voxels @ TO_TEMPLATE[:3, :3].T + TO_TEMPLATE[:3, 3]
+    far = np.linalg.norm(moved - centre[:3], axis=-1).T
     assert (brought[far < 13] == 7).all()
     assert (brought[far > 17] == 0).all()
     assert nodes["compare_masks"].dice_distance == pytest.approx(0, abs=1e-6)
     assert set(nodes["plot_anatomy"].out_files) == {"anatomy", "coregistration", "brain"}
+
+
+def test_without_a_t1w_image_the_tissues_are_pictured_on_the_series_alone(phantom, tmp_path):
+    series = _find(phantom, tmp_path / "q")
+    anatomy = replace(series.anatomy, t1w_file=None)
+    workflow = init_given_anat_wf(anatomy=anatomy, size_gb=0.001)
+    workflow.base_dir = str(tmp_path)
+    here = str(series.mask_file)
+    workflow.inputs.inputnode.trait_set(b0_file=here, dwi_mask_file=here)
+    nodes = {node.name: node.result.outputs for node in workflow.run(plugin="Linear").nodes()}
+    assert set(nodes["plot_anatomy"].out_files) == {"coregistration", "brain"}
 
 
 def test_nothing_is_registered_or_segmented(phantom, tmp_path):
