@@ -18,6 +18,7 @@ LOGGER = logging.getLogger(__name__)
 MASK_METHODS = {
     "given": "the image came without skull: its brain is what is not 0",
     "template": "the brain of the template, brought to the image by registration",
+    "input": "it came with the preprocessed series, or is where its tissues are",
     "dwi": "poor: taken over from the diffusion series, because there was no template",
 }
 

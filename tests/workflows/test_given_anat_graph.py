@@ -142,7 +142,9 @@ def test_an_atlas_comes_to_the_series_through_the_transforms_handed_on(phantom, 
     assert (brought[far < 13] == 7).all()
     assert (brought[far > 17] == 0).all()
     assert nodes["compare_masks"].dice_distance == pytest.approx(0, abs=1e-6)
-    assert set(nodes["plot_anatomy"].out_files) == {"anatomy", "coregistration", "brain"}
+    figures = nodes["plot_anatomy"].out_files
+    assert set(figures) == {"anatomy", "coregistration", "brain"}
+    assert "it came with the preprocessed series" in Path(figures["brain"]).read_text()
 
 
 def test_without_a_t1w_image_the_tissues_are_pictured_on_the_series_alone(phantom, tmp_path):

@@ -48,9 +48,9 @@ def init_given_anat_wf(
         ),
         name="outputnode",
     )
-    outputnode.inputs.mask_method = "given"
+    outputnode.inputs.mask_method = "input"
     plot_anatomy = Node(
-        PlotAnatomy(mask_method="given"), name="plot_anatomy", mem_gb=0.5 + 12 * size_gb
+        PlotAnatomy(mask_method="input"), name="plot_anatomy", mem_gb=0.5 + 12 * size_gb
     )
     compare_masks = Node(CompareMasks(), name="compare_masks")
     tissue_to_dwi = _tissue_node("tissue_to_dwi", anatomy, size_gb)
