@@ -95,9 +95,7 @@ def init_space_wf(
         IdentityInterface([*ways, "t1w_file", "mask_file", "b0_file", *given]), name="inputnode"
     )
     outputnode = Node(IdentityInterface(["mask_file", "b0_file", *given]), name="outputnode")
-    gather_transforms = Node(
-        Merge(len(ways)), name="gather_transforms", run_without_submitting=True
-    )
+    gather_transforms = _gather(workflow, inputnode, ways)
     make_grid = Node(MakeGrid(), name="make_grid", mem_gb=0.5)
     if space.in_template:
         make_grid.inputs.reference_file = str(space.grid_file)
@@ -105,9 +103,6 @@ def init_space_wf(
         workflow.connect([(inputnode, make_grid, [("t1w_file", "reference_file")])])
     if space.resolution is None:
         workflow.connect([(inputnode, make_grid, [("b0_file", "like_file")])])
-    workflow.connect([
-        (inputnode, gather_transforms, [(way, f"in{i}") for i, way in enumerate(ways, start=1)]),
-    ])  # fmt: skip
 
     resource = {"n_procs": n_threads, "mem_gb": 1.0}
     bring = {
@@ -182,15 +177,8 @@ def init_atlas_wf(*, atlas: Atlas, anat: AnatPlan, n_threads: int) -> LiterateWo
         TabulateRegions(table_file=str(atlas.table_file)), name="tabulate_regions"
     )
     if ways:
-        gather_transforms = Node(
-            Merge(len(ways)), name="gather_transforms", run_without_submitting=True
-        )
-        workflow.connect([
-            (inputnode, gather_transforms, [
-                (way, f"in{i}") for i, way in enumerate(ways, start=1)
-            ]),
-            (gather_transforms, bring_atlas, [("out", "transform_files")]),
-        ])  # fmt: skip
+        gather_transforms = _gather(workflow, inputnode, ways)
+        workflow.connect([(gather_transforms, bring_atlas, [("out", "transform_files")])])
     workflow.connect([
         (inputnode, bring_atlas, [("b0_file", "reference_file")]),
         (check_atlas, bring_atlas, [("atlas_file", "in_file")]),
@@ -199,3 +187,14 @@ def init_atlas_wf(*, atlas: Atlas, anat: AnatPlan, n_threads: int) -> LiterateWo
         (tabulate_regions, outputnode, [("table_file", "table_file")]),
     ])  # fmt: skip
     return workflow
+
+
+def _gather(workflow: LiterateWorkflow, inputnode: Node, ways: Sequence[str]) -> Node:
+    """Line transforms up in the order in which a point passes them."""
+    gather_transforms = Node(
+        Merge(len(ways)), name="gather_transforms", run_without_submitting=True
+    )
+    workflow.connect([
+        (inputnode, gather_transforms, [(way, f"in{i}") for i, way in enumerate(ways, start=1)]),
+    ])  # fmt: skip
+    return gather_transforms
