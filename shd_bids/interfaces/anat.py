@@ -101,10 +101,12 @@ class RegisterToDwi(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         spec, out = self.inputs, Path(runtime.cwd)
         bound_threads(spec.n_threads)
-        b0, _ = correct_bias(_read(spec.b0_file))  # a bias left on one image shifts the optimum
+        b0, _ = correct_bias(
+            read_volume(spec.b0_file)
+        )  # a bias left on one image shifts the optimum
         mask = read_mask(spec.dwi_mask_file)
         near = ndimage.distance_transform_edt(~mask, sampling=b0.grid.voxel_mm) < _MASK_MARGIN_MM
-        matrix = register(b0, _read(spec.t1w_file), mask=near)
+        matrix = register(b0, read_volume(spec.t1w_file), mask=near)
         for name, transform in (
             ("t1w_to_dwi", from_matrix(matrix)),
             ("dwi_to_t1w", from_matrix(np.linalg.inv(matrix))),
@@ -135,12 +137,12 @@ class SkullStrip(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         spec = self.inputs
         bound_threads(spec.n_threads)
-        t1w = _read(spec.t1w_file)
+        t1w = read_volume(spec.t1w_file)
         if is_skull_stripped(t1w):
             method, mask = "given", stripped_mask(t1w)
         elif isdefined(spec.template_file):
             method = "template"
-            mask = mask_from_template(t1w, _read(spec.template_file), _template_mask(spec))
+            mask = mask_from_template(t1w, read_volume(spec.template_file), _template_mask(spec))
         else:
             method, dwi_mask = "dwi", spec.dwi_mask_file
             carried = Volume(read_mask(dwi_mask), read_affine(dwi_mask))
@@ -196,7 +198,7 @@ class RegisterToTemplate(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         spec, out = self.inputs, Path(runtime.cwd)
         bound_threads(spec.n_threads)
-        t1w, template = _read(spec.t1w_file), _read(spec.template_file)
+        t1w, template = read_volume(spec.t1w_file), read_volume(spec.template_file)
         mask = read_mask(spec.mask_file)
         brain = np.where(_template_mask(spec), template.data, np.float32(0))
         found = normalise(
@@ -294,7 +296,8 @@ class CompareMasks(SimpleInterface):
         return runtime
 
 
-def _read(file: str) -> Volume:
+def read_volume(file: str | Path) -> Volume:
+    """Read an image of one volume and where it lies."""
     return Volume(np.squeeze(read_array(file)), read_affine(file))
 
 

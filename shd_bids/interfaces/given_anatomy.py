@@ -16,9 +16,10 @@ from nipype.interfaces.base import (
 
 from shd_bids.anat.resampling import regrid
 from shd_bids.anat.tissue import tissue_of_labels
-from shd_bids.anat.volume import Grid, Volume
+from shd_bids.anat.volume import Volume
 from shd_bids.dwi.images import open_image, read_data
 
+from .anat import read_grid
 from .nifti import read_affine, read_mask, write_array
 
 
@@ -53,8 +54,7 @@ class TakeOverTissue(SimpleInterface):
         else:
             name = Path(spec.tissue_files[0]).name
             maps = tissue_of_labels(first, spec.labels, source=name)
-        x, y, z = open_image(Path(spec.reference_file)).shape[:3]
-        grid = Grid((x, y, z), read_affine(spec.reference_file))
+        grid = read_grid(spec.reference_file)
         tissue = np.stack([regrid(Volume(one, affine), grid) for one in np.moveaxis(maps, 3, 0)], 3)
         if isdefined(spec.mask_file):
             given = Volume(read_mask(spec.mask_file), read_affine(spec.mask_file))

@@ -16,11 +16,11 @@ from nipype.interfaces.base import (
 )
 
 from shd_bids.anat.resampling import Kind, resample
-from shd_bids.anat.volume import Volume, bound_threads
+from shd_bids.anat.volume import bound_threads
 from shd_bids.dwi.images import open_image
 
-from .anat import read_chain, read_grid
-from .nifti import read_affine, read_array, write_array
+from .anat import read_chain, read_grid, read_volume
+from .nifti import write_array
 
 
 class _MakeGridInputSpec(BaseInterfaceInputSpec):
@@ -79,10 +79,8 @@ class ResampleMaps(SimpleInterface):
         grid, transform = read_grid(spec.reference_file), read_chain(spec.transform_files)
         self._results["out_files"] = {}
         for key in [key for key in spec.keys if key in spec.in_files]:
-            file = spec.in_files[key]
             kind: Kind = "label" if key in (spec.counts or ()) else "linear"
-            volume = Volume(np.squeeze(read_array(file)), read_affine(file))
-            moved = resample(volume, transform, grid, kind=kind)
+            moved = resample(read_volume(spec.in_files[key]), transform, grid, kind=kind)
             self._results["out_files"][key] = write_array(
                 moved.astype(np.float32), spec.reference_file, out / f"{key}.nii.gz"
             )
