@@ -41,7 +41,7 @@ from shd_bids.config import TISSUES
 from shd_bids.dwi.images import open_image, read_data
 from shd_bids.errors import AnatomyError
 
-from .nifti import read_affine, read_array, read_mask, write_array
+from .nifti import read_affine, read_array, read_labels, read_mask, write_array
 
 _MASK_MARGIN_MM = 6.0
 
@@ -235,7 +235,8 @@ class ResampleImage(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         spec = self.inputs
         bound_threads(spec.n_threads)
-        data, affine = read_array(spec.in_file), read_affine(spec.in_file)
+        read = read_labels if spec.kind == "label" else read_array
+        data, affine = read(spec.in_file), read_affine(spec.in_file)
         target = read_grid(spec.reference_file)
         transform = read_chain(spec.transform_files)
         volumes = [

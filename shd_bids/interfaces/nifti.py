@@ -24,9 +24,14 @@ def read_array(file: str | Path) -> Float[np.ndarray, "..."]:
     return np.asarray(_open(file).get_fdata(dtype=np.float32, caching="unchanged"))
 
 
+def read_labels(file: str | Path) -> Num[np.ndarray, "..."]:
+    """Read whole numbers as they are stored: 32-bit floats lose those above 2^24."""
+    return np.asanyarray(_open(file).dataobj)
+
+
 def read_mask(file: str | Path) -> Bool[np.ndarray, "x y z"]:
     """Read a mask: every voxel that is not 0."""
-    return np.asanyarray(_open(file).dataobj) != 0
+    return read_labels(file) != 0
 
 
 def read_affine(file: str | Path) -> Float[np.ndarray, "4 4"]:

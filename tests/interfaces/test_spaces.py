@@ -56,6 +56,15 @@ def test_the_identity_keeps_every_label_and_its_volume(atlas_file, tmp_path):
     assert counted.table_file == str(counted_file)
 
 
+def test_labels_above_what_32_bit_floats_hold_stay_what_they_are(tmp_path):
+    labels = np.full((4, 4, 4), 614454277, np.int32)
+    labels[:2] = 16777217
+    file = tmp_path / "atlas.nii.gz"
+    nib.Nifti1Image(labels, np.eye(4)).to_filename(file)
+    (tmp_path / "atlas.tsv").write_text("index\tname\n16777217\ta\n614454277\tb\n")
+    np.testing.assert_array_equal(nib.load(_bring(file, file, tmp_path / "run")).dataobj, labels)
+
+
 @pytest.mark.parametrize("order", ["LAS", "LPS", "PIR"])
 def test_the_order_of_the_axes_does_not_change_where_a_label_lies(atlas_file, tmp_path, order):
     image = nib.load(atlas_file)
