@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -15,12 +14,11 @@ from nipype.interfaces.base import (
 
 from shd_bids.anat.brain import MASK_METHODS
 from shd_bids.bids.files import write_text
-from shd_bids.dwi.images import open_image
 from shd_bids.reports.figures.atlases import plot_atlases
 from shd_bids.reports.figures.outlines import plot_outlines
 from shd_bids.reports.fragments import alert, fact_table
 
-from .nifti import read_affine, read_array, read_mask
+from .nifti import read_affine, read_array, read_labels, read_mask
 from .preproc_figures import FiguresOutputSpec
 
 
@@ -93,7 +91,7 @@ class PlotAtlases(SimpleInterface):
         spec = self.inputs
         file = Path(runtime.cwd) / "atlases.png"
         atlases = {
-            name: np.asarray(open_image(Path(atlas_file)).dataobj)
+            name: read_labels(atlas_file)
             for name, atlas_file in zip(spec.names, spec.atlas_files, strict=True)
         }
         plot_atlases(

@@ -4,14 +4,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec
 
 from shd_bids.anat.regions import check_labels, count_voxels, read_regions
 from shd_bids.dwi.images import open_image
 
-from .nifti import read_affine
+from .nifti import read_labels, write_array
 from .tables import write_table
 
 LOGGER = logging.getLogger(__name__)
@@ -36,9 +34,7 @@ class CheckAtlas(SimpleInterface):
         image, table = Path(self.inputs.atlas_file), Path(self.inputs.table_file)
         data = open_image(image).get_fdata(caching="unchanged")
         labels = check_labels(data, read_regions(table), image=image, table=table)
-        file = Path(runtime.cwd) / "atlas.nii.gz"
-        nib.Nifti1Image(labels, read_affine(image)).to_filename(file)
-        self._results["atlas_file"] = str(file)
+        self._results["atlas_file"] = write_array(labels, image, Path(runtime.cwd) / "atlas.nii.gz")
         return runtime
 
 
@@ -60,8 +56,7 @@ class TabulateRegions(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         table = Path(self.inputs.table_file)
         regions = read_regions(table)
-        labels = np.asarray(open_image(Path(self.inputs.atlas_file)).dataobj)
-        counts = count_voxels(labels, regions)
+        counts = count_voxels(read_labels(self.inputs.atlas_file), regions)
         lost = [
             name for number, name in zip(regions["index"], regions["name"], strict=True)
             if counts[number] == 0
