@@ -14,6 +14,8 @@ from shd_bids.errors import AnatomyError
 from .templateflow import Request, find_file
 
 DEFAULT_TEMPLATE = "MNI152NLin2009cAsym"
+_FLAG = "--anat-template"
+_INSTEAD = "--anat-template FILE,MASK"
 _MODIFIER = re.compile(r"(res|cohort)-(\d+)")
 
 
@@ -52,19 +54,21 @@ def find_template(space: str = DEFAULT_TEMPLATE, *, download: bool = False) -> T
     name, options = parse_template(space)
     mask_options = _query(options) | {"suffix": "mask", "desc": "brain"}
     t1w_file = find_head(space, download=download)
-    mask_file = _find(name, mask_options, download=download, flag="--anat-template")
+    mask_file = _find(name, mask_options, _FLAG, _INSTEAD, download=download)
     return Template(name, t1w_file, mask_file)
 
 
-def find_head(space: str, *, flag: str = "--anat-template", download: bool = False) -> Path:
+def find_head(
+    space: str, *, flag: str = _FLAG, instead: str = _INSTEAD, download: bool = False
+) -> Path:
     """Find the T1w image of a template of TemplateFlow, as `find_template` does.
 
     Parameters
     ----------
     space
         ``NAME[:res-N][:cohort-N]``.
-    flag
-        That asks for it, for the message.
+    flag, instead
+        What asks for it, and what to give otherwise, for the message.
     download
         Ask the network if it is not there.
 
@@ -75,7 +79,7 @@ def find_head(space: str, *, flag: str = "--anat-template", download: bool = Fal
     """
     name, options = parse_template(space)
     query = _query(options) | {"suffix": "T1w", "desc": None}
-    return _find(name, query, download=download, flag=flag)
+    return _find(name, query, flag, instead, download=download)
 
 
 def is_file_template(space: str) -> bool:
@@ -100,8 +104,8 @@ def parse_template(space: str) -> tuple[str, dict[str, int]]:
     found = [_MODIFIER.fullmatch(text) for text in modifiers]
     if not name.isalnum() or not all(found):
         raise AnatomyError(
-            f"{space!r} names no template; expected NAME, NAME:res-2 or NAME:cohort-3 as in "
-            f"{DEFAULT_TEMPLATE}:res-2, or a NIfTI file that exists."
+            f"{_FLAG} {space!r} names no template; expected NAME, NAME:res-2 or NAME:cohort-3 as "
+            f"in {DEFAULT_TEMPLATE}:res-2, or a NIfTI file that exists."
         )
     return name, {match.group(1): int(match.group(2)) for match in found if match}
 
@@ -120,7 +124,7 @@ def _given(space: str) -> Template:
     missing = [str(file) for file in files if not file.is_file()]
     if missing or len(files) > 2:
         raise AnatomyError(
-            f"--anat-template {space}: "
+            f"{_FLAG} {space}: "
             + (f"there is no file {', '.join(missing)}." if missing else "too many files.")
             + " Expected a T1w image and, behind a comma, its brain mask."
         )
@@ -135,8 +139,6 @@ def _query(numbers: dict[str, int]) -> dict[str, Any]:
     return query | ({"cohort": numbers["cohort"]} if "cohort" in numbers else {})
 
 
-def _find(name: str, query: dict[str, Any], *, download: bool, flag: str) -> Path:
+def _find(name: str, query: dict[str, Any], flag: str, instead: str, *, download: bool) -> Path:
     wanted = f"the {query['suffix']} image of {name} (resolution {query['resolution']})"
-    return find_file(
-        Request(name, query, wanted, flag, "--anat-template FILE,MASK"), download=download
-    )
+    return find_file(Request(name, query, wanted, flag, instead), download=download)

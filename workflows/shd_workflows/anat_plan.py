@@ -149,15 +149,17 @@ def _find_space(
         raise AnatomyError(reason)
     name, numbers = parse_template(asked)
     cohort = {} if is_file_template(anat.anat_template) else parse_template(anat.anat_template)[1]
+    known = template.name + (f":cohort-{cohort['cohort']}" if "cohort" in cohort else "")
     if name != template.name or numbers.get("cohort") != cohort.get("cohort"):
-        known = template.name + (f":cohort-{cohort['cohort']}" if "cohort" in cohort else "")
         raise AnatomyError(
             f"the T1w image is brought to {known} only. Give {known}, or another template with "
             "--anat-template."
         )
     if "res" not in numbers:
         return OutputSpace(name, template.t1w_file)
-    grid_file = find_head(asked, flag="--output-spaces", download=True)
+    grid_file = find_head(
+        asked, flag="--output-spaces", instead=f"--output-spaces {known}", download=True
+    )
     return OutputSpace(name, grid_file, numbers["res"])
 
 
