@@ -127,10 +127,10 @@ def _named(asked: str, table: Path | None, template: str | None, download: bool)
             f"give {_INSTEAD}."
         )
     if desc not in choices and not (desc is None and len(choices) == 1):
-        several = ", ".join(f"{name}:desc-{choice}" for choice in choices if choice)
+        known = ", ".join(f"{name}:desc-{choice}" if choice else name for choice in choices)
         raise AnatomyError(
-            f"{_FLAG} {asked}: TemplateFlow has several atlases {name} in {template}. Choose from "
-            f"{several}."
+            f"{_FLAG} {asked} names no one atlas of TemplateFlow in {template}. Choose from "
+            f"{known}."
         )
     desc = desc or choices[0]
     table = table or _find_table(template, query, desc, download)

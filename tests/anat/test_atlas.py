@@ -61,6 +61,8 @@ def test_names_are_those_of_templateflow():
         find_atlas("Lobes", template=MNI)
     with pytest.raises(AnatomyError, match=r"Choose from .*Schaefer2018:desc-400Parcels7Networks"):
         find_atlas("Schaefer2018", template=MNI)
+    with pytest.raises(AnatomyError, match=r"MASSP20:desc-x names no .* Choose from MASSP20\."):
+        find_atlas("MASSP20:desc-x", template=MNI)
     with pytest.raises(AnatomyError, match="HOCPA:desc-th25: TemplateFlow has no table"):
         find_atlas("HOCPA:desc-th25", template=MNI)
 
