@@ -23,6 +23,12 @@ def test_a_table_that_cannot_be_one_is_refused(tmp_path, text, words):
         read_regions(tmp_path / "t.tsv")
 
 
+def test_a_table_that_is_not_utf_8_is_refused(tmp_path):
+    (tmp_path / "t.tsv").write_bytes("index\tname\n1\tBrücke\n".encode("latin-1"))
+    with pytest.raises(AnatomyError, match=r"t.tsv is no UTF-8 text .* Save it as UTF-8"):
+        read_regions(tmp_path / "t.tsv")
+
+
 def _check(data, folder, *, n_region=2):
     regions = {"index": [str(i + 1) for i in range(n_region)], "name": list("abcd")[:n_region]}
     return check_labels(data, regions, image=folder / "i.nii.gz", table=folder / "t.tsv"), regions
