@@ -25,7 +25,7 @@ class _SaveDerivativesInputSpec(BaseInterfaceInputSpec):
     sidecars = traits.Dict(
         traits.Str, traits.Dict, desc="content of the JSON file beside a file, by key"
     )
-    found = traits.Dict(desc="fields of every sidecar that only the run could tell")
+    found = traits.Dict(desc="fields that every sidecar gets, beside its own")
     output_dir = Directory(mandatory=True, desc="root of the output dataset")
 
 
