@@ -140,7 +140,7 @@ def init_preproc_derivatives_wf(
     """
     workflow = LiterateWorkflow(name=name)
     geometry = plan.geometry
-    fields = {"mask_file": "mask", "qc_file": "qc", "confounds_file": "confounds"}
+    fields = ["mask_file", "qc_file", "confounds_file"]
     ours = [] if geometry is None else ["export_files", "b0_file"]
     field_maps = ["fieldmap_file", "displacement_file"]
     if geometry is None or geometry.sdc == "none":
