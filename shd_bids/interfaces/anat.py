@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -29,19 +28,14 @@ from shd_bids.anat.normalisation import normalise
 from shd_bids.anat.registration import register
 from shd_bids.anat.resampling import resample
 from shd_bids.anat.tissue import segment_tissue
-from shd_bids.anat.transforms import (
-    chain,
-    from_matrix,
-    read_transform,
-    to_matrix,
-    write_transform,
-)
-from shd_bids.anat.volume import Grid, Volume, bound_threads
+from shd_bids.anat.transforms import from_matrix, read_transform, to_matrix, write_transform
+from shd_bids.anat.volume import Volume, bound_threads
 from shd_bids.config import TISSUES
 from shd_bids.dwi.images import open_image, read_data
 from shd_bids.errors import AnatomyError
 
 from .nifti import read_affine, read_array, read_labels, read_mask, write_array
+from .volumes import read_chain, read_grid, read_volume
 
 _MASK_MARGIN_MM = 6.0
 
@@ -295,22 +289,6 @@ class CompareMasks(SimpleInterface):
         overlap = dice(read_mask(self.inputs.mask_file), read_mask(self.inputs.other_file))
         self._results["dice_distance"] = 1.0 - overlap
         return runtime
-
-
-def read_volume(file: str | Path) -> Volume:
-    """Read an image of one volume and where it lies."""
-    return Volume(np.squeeze(read_array(file)), read_affine(file))
-
-
-def read_grid(file: str | Path) -> Grid:
-    """Read where the voxels of an image lie."""
-    x, y, z = open_image(Path(file)).shape[:3]
-    return Grid((x, y, z), read_affine(file))
-
-
-def read_chain(files: Any) -> sitk.Transform:
-    """Read transforms and join them, in the order in which a point of the target passes them."""
-    return chain(*(read_transform(Path(file)) for file in (files if isdefined(files) else ())))
 
 
 def _template_mask(spec: Any) -> np.ndarray:

@@ -19,8 +19,8 @@ from shd_bids.anat.tissue import tissue_of_labels
 from shd_bids.anat.volume import Volume
 from shd_bids.dwi.images import open_image, read_data
 
-from .anat import read_grid
 from .nifti import read_affine, read_mask, write_array
+from .volumes import read_grid
 
 
 class _TakeOverTissueInputSpec(BaseInterfaceInputSpec):

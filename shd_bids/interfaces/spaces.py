@@ -19,8 +19,8 @@ from shd_bids.anat.resampling import Kind, resample
 from shd_bids.anat.volume import bound_threads
 from shd_bids.dwi.images import open_image
 
-from .anat import read_chain, read_grid, read_volume
 from .nifti import write_array
+from .volumes import read_chain, read_grid, read_volume
 
 
 class _MakeGridInputSpec(BaseInterfaceInputSpec):
