@@ -110,13 +110,16 @@ def _find_template(
     wanted = any(space not in ("dwi", "T1w") for space in anat.output_spaces) or anat.atlases
     if given is not None:
         if given.template is None or not (given.to_template_file and given.from_template_file):
-            return None, "The anatomy of the input lacks the transforms to and from a template."
+            return None, (
+                "The anatomy of the input lacks the transforms to and from a template; expected "
+                "anat/*_from-*_to-MNI*_mode-image_xfm and one back."
+            )
         if not wanted:
             return None, ""
         if not is_file_template(name) and parse_template(name)[0] != given.template:
             name = given.template
     elif t1w_file is None:
-        return None, "There is no T1w image that could be brought to it."
+        return None, "There is no T1w image that could be brought to it, or --skip-anat was given."
     try:
         template = find_template(name, download=True)
     except AnatomyError as error:
