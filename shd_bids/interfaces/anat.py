@@ -95,9 +95,8 @@ class RegisterToDwi(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         spec, out = self.inputs, Path(runtime.cwd)
         bound_threads(spec.n_threads)
-        b0, _ = correct_bias(
-            read_volume(spec.b0_file)
-        )  # a bias left on one image shifts the optimum
+        # a bias left on one image shifts the optimum
+        b0, _ = correct_bias(read_volume(spec.b0_file))
         mask = read_mask(spec.dwi_mask_file)
         near = ndimage.distance_transform_edt(~mask, sampling=b0.grid.voxel_mm) < _MASK_MARGIN_MM
         matrix = register(b0, read_volume(spec.t1w_file), mask=near)
