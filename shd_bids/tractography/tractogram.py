@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from nibabel.streamlines import LazyTractogram, TckFile
 
+from .streamlines import Streamlines
+
 LOGGER = logging.getLogger(__name__)
 
 _N_HEADER_CHARACTER = 200
@@ -60,6 +62,26 @@ def write_tck(
 def read_tck(file: Path) -> Iterator[Float[np.ndarray, "_ 3"]]:
     """Read streamlines one by one, points in RAS world mm."""
     yield from nib.streamlines.load(file, lazy_load=True).streamlines
+
+
+def read_batches(file: Path, *, n_streamline: int = 20_000) -> Iterator[Streamlines]:
+    """Read streamlines many at a time, so that memory does not grow with the file.
+
+    Parameters
+    ----------
+    file
+        Ends in ``.tck``.
+    n_streamline
+        How many at a time; the last batch may have fewer.
+
+    Returns
+    -------
+    batches
+        In the order of the file.
+    """
+    lines = read_tck(file)
+    while len(batch := Streamlines.of(itertools.islice(lines, n_streamline))):
+        yield batch
 
 
 def density_map(

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from tractography.fodfs import AFFINES, save_image
 
-from shd_bids.tractography.tractogram import density_map, lengths_mm, read_tck, write_tck
+from shd_bids.tractography.tractogram import (
+    density_map,
+    lengths_mm,
+    read_batches,
+    read_tck,
+    write_tck,
+)
 
 SHAPE = (12, 10, 8)
 
@@ -32,6 +38,15 @@ def test_what_is_written_is_read_with_its_settings(tmp_path):
     header = nib.streamlines.load(tmp_path / "a.tck", lazy_load=True).header
     assert header["step_mm"] == "0.9"
     assert header["note"] == "two lines"
+
+
+def test_batches_hold_all_streamlines_in_order(tmp_path):
+    lines = _walks(AFFINES["oblique"], n=7)
+    write_tck(lines, tmp_path / "a.tck")
+    batches = list(read_batches(tmp_path / "a.tck", n_streamline=3))
+    assert [len(batch) for batch in batches] == [3, 3, 1]
+    for ours, theirs in zip(lines, (line for batch in batches for line in batch), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_no_streamline_is_said_and_makes_a_valid_file(tmp_path, caplog):
