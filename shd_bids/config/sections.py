@@ -14,6 +14,9 @@ TISSUES = ("WM", "GM", "CSF")
 LEVELS = ("preproc", "response", "fod", "full")
 FOD_MODELS = ("shd-tv", "shd", "esd", "rt-esd", "csd", "msmt-csd", "rumba", "rumba-tv")
 SHD_MODELS = ("shd-tv", "shd", "esd", "rt-esd")
+TRACKING_METHODS = ("probabilistic", "deterministic", "ptt", "pft")
+VALID_ENDS = ("any", "not-csf", "grey-matter")
+TRACTOGRAM_FORMATS = ("tck", "trx", "trk")
 _SPACE = re.compile(r"[A-Za-z0-9]+(:(res|cohort)-\d+)*")
 
 
@@ -287,7 +290,32 @@ class TrackingConfig:
     skip_tractography: Annotated[
         bool, Option("stop after the fibre orientations and their maps")
     ] = False
-    n_streamlines: Annotated[int, Option("streamlines to keep", minimum=1, metavar="N")] = 20000
+    tracking_method: Annotated[
+        str,
+        Option(
+            "how streamlines are followed: probabilistic and deterministic steps, parallel "
+            "transport (ptt), or particle filtering (pft), which needs grey matter to be known",
+            choices=TRACKING_METHODS,
+        ),
+    ] = "probabilistic"
+    n_streamlines: Annotated[
+        int | None,
+        Option("streamlines to keep (default: 100000)", minimum=1, metavar="N"),
+    ] = None
+    seeds_per_voxel: Annotated[
+        int | None,
+        Option(
+            "track so many seeds in each voxel, instead of --n-streamlines", minimum=1, metavar="N"
+        ),
+    ] = None
+    seed_from: Annotated[
+        str,
+        Option(
+            "where streamlines start: white-matter, interface (between grey and white matter), or "
+            "an image (.nii.gz) whose voxels above 0.5 are taken",
+            metavar="PLACE",
+        ),
+    ] = "white-matter"
     step_mm: Annotated[
         float | None,
         Option("length of a step (default: half a voxel)", minimum=0.01, maximum=10, metavar="MM"),
@@ -295,9 +323,72 @@ class TrackingConfig:
     max_angle_deg: Annotated[
         float, Option("largest turn in one step", minimum=1, maximum=90, metavar="DEG")
     ] = 30.0
+    min_length_mm: Annotated[
+        float, Option("shorter streamlines are dropped", minimum=0, metavar="MM")
+    ] = 20.0
+    max_length_mm: Annotated[
+        float, Option("longer streamlines are dropped", minimum=1, metavar="MM")
+    ] = 250.0
+    valid_ends: Annotated[
+        str,
+        Option(
+            "ends that a streamline may have where grey matter is known; others are dropped",
+            choices=VALID_ENDS,
+        ),
+    ] = "not-csf"
+    tractogram_formats: Annotated[
+        tuple[str, ...],
+        Option(
+            "files of streamlines to write",
+            flags=("--tractogram-format",),
+            choices=TRACTOGRAM_FORMATS,
+        ),
+    ] = ("tck",)
+    streamline_weights: Annotated[
+        str,
+        Option(
+            "weights that make streamlines count what the fODFs hold; 'auto' takes SIFT2 if "
+            "MRtrix3's tcksift2 is installed",
+            choices=("auto", "sift2", "life", "none"),
+        ),
+    ] = "auto"
+    assignment_radius_mm: Annotated[
+        float,
+        Option(
+            "how far from its end a region may be that a streamline is counted for",
+            minimum=0,
+            metavar="MM",
+        ),
+    ] = 4.0
+    density_voxel_mm: Annotated[
+        float | None,
+        Option(
+            "voxels of the finer density map (default: half of the series')",
+            minimum=0.1,
+            metavar="MM",
+        ),
+    ] = None
+    model_bundles: Annotated[
+        Path | None,
+        Option(
+            "folder of model bundles (.trk, .tck, .trx) in one space, which are looked for in the "
+            "tractogram",
+            metavar="DIR",
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.n_streamlines is not None and self.seeds_per_voxel is not None:
+            raise ConfigError(
+                "--n-streamlines and --seeds-per-voxel were both given; the number of streamlines "
+                "follows from one of them."
+            )
+        if self.min_length_mm >= self.max_length_mm:
+            raise ConfigError(
+                f"--min-length-mm is {self.min_length_mm:g} and --max-length-mm "
+                f"{self.max_length_mm:g}; the first must be smaller."
+            )
 
 
 @dataclass(frozen=True)

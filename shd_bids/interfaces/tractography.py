@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -12,10 +13,19 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from shd_bids.config import TRACKING_METHODS, VALID_ENDS
 from shd_bids.tractography.peaks import find_peaks, peaks_from_image, peaks_to_image
+from shd_bids.tractography.rules import TrackingRules, default_step_mm
 from shd_bids.tractography.scalars import afd_total, directionally_encoded_colour, gfa, nufo
-from shd_bids.tractography.tracking import default_step_mm, track_probabilistic
-from shd_bids.tractography.tractogram import density_map, read_tck, write_tck
+from shd_bids.tractography.seeds import (
+    SeedRegion,
+    image_seeds,
+    interface_seeds,
+    white_matter_seeds,
+)
+from shd_bids.tractography.stopping import Anatomy, map_anatomy
+from shd_bids.tractography.tracking import track_streamlines
+from shd_bids.tractography.tractogram import write_tck
 
 from .nifti import read_affine, read_array, read_mask, write_array
 
@@ -95,19 +105,28 @@ class _TrackInputSpec(BaseInterfaceInputSpec):
         traits.Str, File(exists=True), mandatory=True, desc="volume fraction by tissue"
     )
     mask_file = File(exists=True, mandatory=True, desc="brain mask")
-    n_streamlines = traits.Int(mandatory=True, desc="streamlines to keep")
+    tissue_file = File(
+        exists=True, desc="white matter, grey matter and CSF of a T1w image on the same grid"
+    )
+    method = traits.Enum(*TRACKING_METHODS, usedefault=True, desc="how to follow")
+    n_streamlines = traits.Int(desc="streamlines to keep")
+    seeds_per_voxel = traits.Int(desc="or: seeds in each voxel", xor=["n_streamlines"])
+    seed_from = traits.Str(
+        "white-matter", usedefault=True, desc="white-matter, interface, or an image"
+    )
     step_mm = traits.Float(desc="length of a step; by the voxel size if not given")
     max_angle_deg = traits.Float(mandatory=True, desc="largest turn in one step")
+    min_length_mm = traits.Float(20.0, usedefault=True, desc="shorter ones are dropped")
+    max_length_mm = traits.Float(250.0, usedefault=True, desc="longer ones are dropped")
+    valid_ends = traits.Enum(*VALID_ENDS, usedefault=True, desc="ends that are kept")
     random_seed = traits.Int(0, usedefault=True, desc="seed")
     n_threads = traits.Int(1, usedefault=True, nohash=True, desc="threads")
 
 
 class _TrackOutputSpec(TraitedSpec):
-    track_files = traits.Dict(
-        traits.Str, File(exists=True), desc="tractogram (TCK) and tdi, the density map"
-    )
+    tck_file = File(desc="streamlines, TCK")
     n_streamlines = traits.Int(desc="streamlines in the file")
-    step_mm = traits.Float(desc="length of a step")
+    settings = traits.Dict(desc="for the sidecar: what was done, as it came out")
 
 
 class TrackStreamlines(SimpleInterface):
@@ -117,29 +136,52 @@ class TrackStreamlines(SimpleInterface):
     output_spec = _TrackOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        spec, out = self.inputs, Path(runtime.cwd)
+        spec, tck_file = self.inputs, Path(runtime.cwd) / "tracts.tck"
         fod_file = spec.fod_files["WM"]
         affine, fodf_sh = read_affine(fod_file), read_array(fod_file)
-        settings: dict[str, Any] = {
-            "step_mm": spec.step_mm if isdefined(spec.step_mm) else default_step_mm(affine),
-            "max_angle_deg": spec.max_angle_deg,
-            "random_seed": spec.random_seed,
-        }
-        streamlines = track_probabilistic(
+        rules = TrackingRules(
+            step_mm=spec.step_mm if isdefined(spec.step_mm) else default_step_mm(affine),
+            method=spec.method,
+            max_angle_deg=spec.max_angle_deg,
+            min_length_mm=spec.min_length_mm,
+            max_length_mm=spec.max_length_mm,
+            valid_ends=spec.valid_ends,
+            random_seed=spec.random_seed,
+        )
+        anatomy = map_anatomy(
             fodf_sh,
-            affine,
             read_mask(spec.mask_file),
             {tissue: read_array(file) for tissue, file in spec.fraction_files.items()},
-            n_streamlines=spec.n_streamlines,
-            n_threads=spec.n_threads,
-            **settings,
+            read_array(spec.tissue_file) if isdefined(spec.tissue_file) else None,
         )
-        tck_file = out / "tracts.tck"
-        self._results["step_mm"] = settings["step_mm"]
-        self._results["n_streamlines"] = write_tck(streamlines, tck_file, settings=settings)
-        density = density_map(read_tck(tck_file), affine, fodf_sh.shape[:3])
-        self._results["track_files"] = {
-            "tractogram": str(tck_file),
-            "tdi": write_array(density, fod_file, out / "tdi.nii.gz"),
+        batches = track_streamlines(
+            fodf_sh,
+            affine,
+            anatomy,
+            _seed_region(spec.seed_from, anatomy, affine),
+            rules,
+            n_streamlines=_given(spec.n_streamlines),
+            seeds_per_voxel=_given(spec.seeds_per_voxel),
+            n_threads=spec.n_threads,
+        )
+        header = {"step_mm": rules.step_mm, "method": rules.method, "seed": rules.random_seed}
+        self._results["n_streamlines"] = write_tck(batches, tck_file, settings=header)
+        self._results["tck_file"] = str(tck_file)
+        self._results["settings"] = {
+            "StepMillimetres": rules.step_mm,
+            "TissueSource": anatomy.source,
+            "ValidEnds": rules.valid_ends if anatomy.knows_grey_matter else "any",
         }
         return runtime
+
+
+def _seed_region(place: str, anatomy: Anatomy, affine: np.ndarray) -> SeedRegion:
+    if place == "white-matter":
+        return white_matter_seeds(anatomy, affine)
+    if place == "interface":
+        return interface_seeds(anatomy, affine)
+    return image_seeds(read_array(place), read_affine(place), name=place)
+
+
+def _given(value: Any) -> Any:
+    return value if isdefined(value) else None

@@ -1,46 +1,46 @@
 """The field of fODFs that streamlines run through, laid out for DIPY.
 
 DIPY steps in voxel indices: a direction d of its sphere moves a streamline by ``step * d`` divided
-by the voxel sizes, and the affine takes the result to the world. Its sphere therefore lies along
-the axes of the image, not of the world. Each direction of the sphere is turned (for a left-handed
-affine: mirrored) into the world before the fODF is evaluated there.
+by the voxel sizes, and the affine takes the result to the world. Its directions therefore lie along
+the axes of the image, not of the world: each is turned, for a left-handed affine mirrored.
 
-Amplitudes are tabulated once for every white matter voxel, about 3 kB each: a step is then several
-times as fast as one from the spherical harmonics, and lands in the same place.
+Probabilistic trackers look at the amplitude along each direction of a sphere. Amplitudes are
+tabulated once for every voxel that is followed, about 3 kB each: a step is then several times as
+fast as one from the spherical harmonics, and lands in the same place. The deterministic tracker
+follows the exact peaks, interpolated between voxels, because the largest of a sphere's directions
+would be off by up to 4 degrees at every step, and always to the same side.
 """
 
 import mmap
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from shd_bids.errors import TrackingError
 from shd_bids.sphere.harmonics import degree_of_count, sh_basis
 
 from .directions import tracking_sphere
+from .peaks import find_peaks
+from .stopping import Anatomy
+
+_N_PEAK = 5  # DIPY looks at no more
 
 
 @dataclass(frozen=True)
-class FodfField:
-    """A box around the white matter.
+class FodfField(ABC):
+    """A box around the fODFs that are followed.
 
     Attributes
     ----------
-    amplitudes
-        fODF along each direction of the tracking sphere, taken in the axes of the image; zero
-        where there is no white matter.
-    white_matter
-        How much there is to follow, 0 to 1.
-    fluid
-        CSF fraction, or None when it cannot be told from grey matter.
+    anatomy
+        Tissues of the box.
     affine
         Voxel indices of the box to RAS world mm.
     """
 
-    amplitudes: Float[np.ndarray, "x y z direction"]
-    white_matter: Float[np.ndarray, "x y z"]
-    fluid: Float[np.ndarray, "x y z"] | None
+    anatomy: Anatomy
     affine: Float[np.ndarray, "4 4"]
 
     def to_vox(self, points: Float[np.ndarray, "point 3"]) -> Float[np.ndarray, "point 3"]:
@@ -48,14 +48,114 @@ class FodfField:
         world_to_vox = np.linalg.inv(self.affine)
         return points @ world_to_vox[:3, :3].T + world_to_vox[:3, 3]
 
+    def nearest(self, points: Float[np.ndarray, "point 3"]) -> tuple[np.ndarray, ...]:
+        """Give the index of the voxel that each point in RAS world mm is nearest to."""
+        voxels = np.rint(self.to_vox(points)).astype(int)
+        return tuple(np.clip(voxels, 0, np.array(self.anatomy.mask.shape) - 1).T)
+
+    @abstractmethod
+    def draw_directions(
+        self,
+        seeds: Float[np.ndarray, "seed 3"],
+        relative_threshold: float,
+        generator: np.random.Generator,
+    ) -> Float[np.ndarray, "seed 3"]:
+        """Draw a first direction for each seed, as likely as its amplitude is large.
+
+        Parameters
+        ----------
+        seeds
+            RAS world mm; outside the box the nearest voxel counts.
+        relative_threshold
+            Directions with less than this fraction of the largest amplitude are not drawn.
+        generator
+            Source of chance.
+
+        Returns
+        -------
+        directions
+            Unit vectors in the axes of the image; any where there is no fODF.
+        """
+
+
+@dataclass(frozen=True)
+class AmplitudeField(FodfField):
+    """fODFs as amplitudes along the directions of `tracking_sphere`; zero where not followed."""
+
+    amplitudes: Float[np.ndarray, "x y z direction"]
+
+    def draw_directions(
+        self,
+        seeds: Float[np.ndarray, "seed 3"],
+        relative_threshold: float,
+        generator: np.random.Generator,
+    ) -> Float[np.ndarray, "seed 3"]:
+        """Draw among the directions of the sphere."""
+        drawn = _draw(self.amplitudes[self.nearest(seeds)], relative_threshold, generator)
+        return tracking_sphere()[drawn]
+
+
+@dataclass(frozen=True)
+class PeakField(FodfField):
+    """fODFs as their peaks.
+
+    Attributes
+    ----------
+    heights
+        Amplitude of each peak, the largest first; zero where there is none.
+    index
+        Where in `vertices` its direction stands.
+    vertices
+        Unit vectors in the axes of the image.
+    """
+
+    heights: Float[np.ndarray, "x y z peak"]
+    index: Int[np.ndarray, "x y z peak"]
+    vertices: Float[np.ndarray, "vertex 3"]
+
+    @property
+    def peak_values(self) -> Float[np.ndarray, "x y z peak"]:
+        """The heights, by DIPY's name."""
+        return self.heights
+
+    @property
+    def peak_indices(self) -> Int[np.ndarray, "x y z peak"]:
+        """The index, by DIPY's name."""
+        return self.index
+
+    @property
+    def odf_vertices(self) -> Float[np.ndarray, "vertex 3"]:
+        """The vertices, by DIPY's name."""
+        return self.vertices
+
+    def draw_directions(
+        self,
+        seeds: Float[np.ndarray, "seed 3"],
+        relative_threshold: float,
+        generator: np.random.Generator,
+    ) -> Float[np.ndarray, "seed 3"]:
+        """Draw among the peaks."""
+        nearest = self.nearest(seeds)
+        drawn = _draw(self.heights[nearest], relative_threshold, generator)
+        return self.vertices[self.index[nearest][np.arange(len(seeds)), drawn]]
+
+
+def _draw(
+    amplitudes: Float[np.ndarray, "seed choice"],
+    relative_threshold: float,
+    generator: np.random.Generator,
+) -> Int[np.ndarray, " seed"]:
+    floor = relative_threshold * amplitudes.max(axis=1, keepdims=True)
+    likely = np.where(amplitudes < np.maximum(floor, 0.0), 0.0, amplitudes)
+    cumulative = np.cumsum(likely, axis=1)
+    chance = generator.uniform(size=(len(amplitudes), 1)) * cumulative[:, -1:]
+    return np.argmax(cumulative > chance, axis=1)
+
 
 def tabulate_fodf(
-    fodf_sh: Float[np.ndarray, "x y z coef"],
-    affine: Float[np.ndarray, "4 4"],
-    white_matter: Float[np.ndarray, "x y z"],
-    fluid: Float[np.ndarray, "x y z"] | None,
-) -> FodfField:
-    """Cut out the white matter, one voxel wider, and evaluate its fODFs along the image's axes.
+    fodf_sh: Float[np.ndarray, "x y z coef"], affine: Float[np.ndarray, "4 4"], anatomy: Anatomy
+) -> AmplitudeField:
+    """Cut out what is followed, one voxel wider, and evaluate its fODFs along the image's axes.
 
     Parameters
     ----------
@@ -63,35 +163,84 @@ def tabulate_fodf(
         SH coefficients, MRtrix3 basis, RAS world axes.
     affine
         Voxel indices to RAS world mm.
-    white_matter
-        0 to 1, somewhere more than 0.
-    fluid
-        CSF fraction, if it is known.
+    anatomy
+        Of the same grid; fODFs are followed somewhere.
 
     Returns
     -------
     field
-        Takes up about 3 kB for every voxel with white matter.
+        Takes up about 3 kB for every voxel that is followed.
     """
-    occupied = np.argwhere(white_matter > 0)
+    box, shifted = _box(anatomy, affine)
+    inside = anatomy.followed[box]
+    directions_ras = tracking_sphere() @ _axes(affine).T
+    basis = sh_basis(directions_ras, degree_of_count(fodf_sh.shape[-1])).astype(np.float32)
+    amplitudes = _untouched((*inside.shape, len(directions_ras)))
+    for plane, coefficients, here in zip(amplitudes, fodf_sh[box], inside, strict=True):
+        plane[here] = np.nan_to_num(coefficients[here].astype(np.float32)) @ basis.T
+    return AmplitudeField(anatomy.within(box), shifted, amplitudes)
+
+
+def list_peaks(
+    fodf_sh: Float[np.ndarray, "x y z coef"],
+    affine: Float[np.ndarray, "4 4"],
+    anatomy: Anatomy,
+    *,
+    relative_threshold: float,
+) -> PeakField:
+    """Cut out what is followed, one voxel wider, and find its peaks.
+
+    Parameters
+    ----------
+    fodf_sh
+        SH coefficients, MRtrix3 basis, RAS world axes.
+    affine
+        Voxel indices to RAS world mm.
+    anatomy
+        Of the same grid; fODFs are followed somewhere.
+    relative_threshold
+        Peaks below this fraction of the voxel's largest are dropped.
+
+    Returns
+    -------
+    field
+        Takes up less than 100 bytes for every voxel of the box.
+    """
+    box, shifted = _box(anatomy, affine)
+    peaks = find_peaks(
+        fodf_sh[box],
+        anatomy.followed[box],
+        n_peak=_N_PEAK,
+        relative_threshold=relative_threshold,
+    )
+    there = peaks.amplitudes > 0
+    vertices = peaks.directions[there].astype(float) @ np.linalg.inv(_axes(affine)).T
+    vertices /= np.linalg.norm(vertices, axis=1, keepdims=True)
+    index = np.zeros(there.shape, dtype=np.int32)
+    index[there] = np.arange(len(vertices))
+    if not len(vertices):
+        raise TrackingError(
+            "No fODF inside the mask has a peak, so there is nothing to follow. Check the mask and "
+            "the response functions."
+        )
+    return PeakField(anatomy.within(box), shifted, peaks.amplitudes.astype(float), index, vertices)
+
+
+def _box(
+    anatomy: Anatomy, affine: Float[np.ndarray, "4 4"]
+) -> tuple[tuple[slice, slice, slice], Float[np.ndarray, "4 4"]]:
+    """Give the slices of what is followed, one voxel wider, and their affine."""
+    occupied = np.argwhere(anatomy.followed)
     low = np.maximum(occupied.min(axis=0) - 1, 0)
-    high = np.minimum(occupied.max(axis=0) + 2, white_matter.shape)
-    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    high = np.minimum(occupied.max(axis=0) + 2, anatomy.followed.shape)
     shifted = affine.astype(float)
     shifted[:3, 3] += affine[:3, :3] @ low
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    directions_ras = tracking_sphere() @ axes.T
-    basis = sh_basis(directions_ras, degree_of_count(fodf_sh.shape[-1])).astype(np.float32)
-    amplitudes = _untouched((*(high - low).tolist(), len(directions_ras)))
-    planes = zip(amplitudes, fodf_sh[box], white_matter[box] > 0, strict=True)
-    for plane, coefficients, inside in planes:
-        plane[inside] = np.nan_to_num(coefficients[inside].astype(np.float32)) @ basis.T
-    return FodfField(
-        amplitudes=amplitudes,
-        white_matter=white_matter[box].astype(float),
-        fluid=None if fluid is None else fluid[box],
-        affine=shifted,
-    )
+    return (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])), shifted
+
+
+def _axes(affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "3 3"]:
+    """Give the directions of the image's axes in the world, a column each."""
+    return affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
 
 
 def _untouched(shape: tuple[int, ...]) -> Float[np.ndarray, "x y z direction"]:
@@ -102,41 +251,7 @@ def _untouched(shape: tuple[int, ...]) -> Float[np.ndarray, "x y z direction"]:
     except OSError as error:
         raise TrackingError(
             f"Tracking needs address space for {n_byte / 1e9:.1f} GB and the system refused it; "
-            "of that only the white matter, about 3 kB a voxel, takes up memory. Raise the limit "
+            "of that only the brain, about 3 kB a voxel, takes up memory. Raise the limit "
             "on virtual memory or use --skip-tractography."
         ) from error
     return np.frombuffer(memory, dtype=np.float64).reshape(shape)
-
-
-def draw_directions(
-    field: FodfField,
-    seeds: Float[np.ndarray, "seed 3"],
-    relative_threshold: float,
-    generator: np.random.Generator,
-) -> Float[np.ndarray, "seed 3"]:
-    """Draw a first direction for each seed, as likely as its amplitude is large.
-
-    Parameters
-    ----------
-    field
-        Where the seeds lie.
-    seeds
-        RAS world mm; outside the box the nearest voxel counts.
-    relative_threshold
-        Directions with less than this fraction of the largest amplitude are not drawn.
-    generator
-        Source of chance.
-
-    Returns
-    -------
-    directions
-        Unit vectors in the axes of the image; any where there is no fODF.
-    """
-    nearest = np.rint(field.to_vox(seeds)).astype(int)
-    nearest = np.clip(nearest, 0, np.array(field.white_matter.shape) - 1)
-    amplitudes = field.amplitudes[tuple(nearest.T)]
-    floor = relative_threshold * amplitudes.max(axis=1, keepdims=True)
-    amplitudes[amplitudes < np.maximum(floor, 0.0)] = 0.0
-    cumulative = np.cumsum(amplitudes, axis=1)
-    chance = generator.uniform(size=(len(seeds), 1)) * cumulative[:, -1:]
-    return tracking_sphere()[np.argmax(cumulative > chance, axis=1)]

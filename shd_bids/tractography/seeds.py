@@ -1,83 +1,156 @@
-"""Starting points of streamlines, spread evenly through the white matter."""
+"""Starting points of streamlines."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
+from scipy.ndimage import binary_dilation
 
 from shd_bids.errors import TrackingError
 
+from .stopping import Anatomy
 
-def seed_voxels(
-    white_matter: Float[np.ndarray, "x y z"],
-    mask: Bool[np.ndarray, "x y z"],
-    *,
-    threshold: float = 0.5,
-) -> Bool[np.ndarray, "x y z"]:
-    """Return the voxels in which streamlines may start.
+_SEED_THRESHOLD = 0.5
 
-    Parameters
+
+@dataclass(frozen=True)
+class SeedRegion:
+    """Voxels in which streamlines start.
+
+    Attributes
     ----------
-    white_matter
-        White matter fraction, 0 to 1.
-    mask
-        Brain mask.
-    threshold
-        A voxel with more white matter than this is taken.
-
-    Returns
-    -------
     voxels
-        At least one voxel.
+        At least one is marked.
+    affine
+        Voxel indices to RAS world mm; the grid need not be that of the fODFs.
+    """
+
+    voxels: Bool[np.ndarray, "x y z"]
+    affine: Float[np.ndarray, "4 4"]
+
+    def draw(self, n_seed: int, generator: np.random.Generator) -> Float[np.ndarray, "seed 3"]:
+        """Draw points uniformly from the volume of the voxels.
+
+        Parameters
+        ----------
+        n_seed
+            Number of points.
+        generator
+            Source of chance; the same state gives the same points.
+
+        Returns
+        -------
+        seeds
+            RAS world mm, float64.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> voxels = np.zeros((3, 3, 3), dtype=bool)
+        >>> voxels[1, 2, 0] = True
+        >>> seeds = SeedRegion(voxels, np.eye(4)).draw(100, np.random.default_rng(0))
+        >>> np.rint(seeds).min(axis=0), np.rint(seeds).max(axis=0)
+        (array([1., 2., 0.]), array([1., 2., 0.]))
+        """
+        flat = np.flatnonzero(self.voxels)
+        return self._within(flat[generator.integers(len(flat), size=n_seed)], generator)
+
+    def spread(
+        self, per_voxel: int, n_batch: int, generator: np.random.Generator
+    ) -> Iterator[Float[np.ndarray, "_ 3"]]:
+        """Place the same number of points in each voxel, at random within it.
+
+        Parameters
+        ----------
+        per_voxel
+            Points in each voxel.
+        n_batch
+            Points at a time; the last batch may have fewer.
+        generator
+            Source of chance.
+
+        Returns
+        -------
+        batches
+            RAS world mm, float64.
+        """
+        flat = np.repeat(np.flatnonzero(self.voxels), per_voxel)
+        for start in range(0, len(flat), n_batch):
+            yield self._within(flat[start : start + n_batch], generator)
+
+    def _within(
+        self, flat: Int[np.ndarray, " seed"], generator: np.random.Generator
+    ) -> Float[np.ndarray, "seed 3"]:
+        index = np.stack(np.unravel_index(flat, self.voxels.shape), axis=1)
+        points = index + generator.uniform(-0.5, 0.5, size=index.shape)
+        return points @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+
+def white_matter_seeds(anatomy: Anatomy, affine: Float[np.ndarray, "4 4"]) -> SeedRegion:
+    """Take the voxels that are mostly white matter.
 
     Raises
     ------
     TrackingError
         When there is none.
     """
-    voxels = mask & (white_matter > threshold)
+    voxels = anatomy.white_matter > _SEED_THRESHOLD
     if not voxels.any():
-        largest = float(np.max(white_matter, initial=0.0, where=mask))
         raise TrackingError(
-            f"No voxel of the mask has a white matter fraction above {threshold:g}; the largest is "
-            f"{largest:.2f}. Check the mask and the response functions, or lower the threshold."
+            f"No voxel of the mask has a white matter fraction above {_SEED_THRESHOLD:g} and an "
+            f"fODF to follow; the largest fraction is {anatomy.white_matter.max():.2f}. Check the "
+            "mask and the response functions."
         )
-    return voxels
+    return SeedRegion(voxels, affine)
 
 
-def draw_seeds(
-    voxels: Bool[np.ndarray, "x y z"],
-    affine: Float[np.ndarray, "4 4"],
-    n_seed: int,
-    generator: np.random.Generator,
-) -> Float[np.ndarray, "seed 3"]:
-    """Draw points uniformly from the volume of the voxels.
+def interface_seeds(anatomy: Anatomy, affine: Float[np.ndarray, "4 4"]) -> SeedRegion:
+    """Take the voxels of white matter that touch grey matter with a face.
+
+    Raises
+    ------
+    TrackingError
+        When grey matter is not known, or touches white matter nowhere.
+    """
+    if anatomy.grey_matter is None:
+        raise TrackingError(
+            "--seed-from interface needs to know where grey matter is: a T1w image, or three "
+            "tissues in the deconvolution (three or more shells, b=0 counts as one). Use "
+            "--seed-from white-matter."
+        )
+    voxels = (anatomy.white_matter > 0.5) & binary_dilation(anatomy.grey_matter > 0.5)
+    if not voxels.any():
+        raise TrackingError(
+            "--seed-from interface: no voxel of white matter touches grey matter. Check the mask "
+            "and the tissues, or use --seed-from white-matter."
+        )
+    return SeedRegion(voxels, affine)
+
+
+def image_seeds(
+    values: Float[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"], *, name: str
+) -> SeedRegion:
+    """Take the voxels of an image above 0.5.
 
     Parameters
     ----------
-    voxels
-        Where points may lie, at least one voxel.
+    values
+        Mask or probability, on any grid.
     affine
-        Voxel indices to RAS world mm.
-    n_seed
-        Number of points.
-    generator
-        Source of chance; the same state gives the same points.
+        Its voxel indices to RAS world mm.
+    name
+        What it is called, for the message.
 
-    Returns
-    -------
-    seeds
-        RAS world mm, float64.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> voxels = np.zeros((3, 3, 3), dtype=bool)
-    >>> voxels[1, 2, 0] = True
-    >>> seeds = draw_seeds(voxels, np.eye(4), 100, np.random.default_rng(0))
-    >>> np.rint(seeds).min(axis=0), np.rint(seeds).max(axis=0)
-    (array([1., 2., 0.]), array([1., 2., 0.]))
+    Raises
+    ------
+    TrackingError
+        When there is none.
     """
-    flat = np.flatnonzero(voxels)
-    chosen = flat[generator.integers(len(flat), size=n_seed)]
-    index = np.stack(np.unravel_index(chosen, voxels.shape), axis=1)
-    points = index + generator.uniform(-0.5, 0.5, size=(n_seed, 3))
-    return points @ affine[:3, :3].T + affine[:3, 3]
+    voxels = values > _SEED_THRESHOLD
+    if not voxels.any():
+        raise TrackingError(
+            f"--seed-from {name}: no voxel is above {_SEED_THRESHOLD:g} (largest value "
+            f"{np.nanmax(values, initial=0.0):g}); expected a mask in the space of the series."
+        )
+    return SeedRegion(voxels, affine)

@@ -1,32 +1,86 @@
-"""Where streamlines may go and where they may end, from the deconvolution's own tissues.
+"""Where streamlines may go and where they may end.
 
-Streamlines run through white matter and stop where its fraction falls below a threshold. With three
-tissues the place of the stop is judged: in cerebrospinal fluid the streamline is rejected, in grey
-matter or at the border of the image it is kept. With white matter and CSF alone the two fractions
-sum to one, so that a cortical voxel, which looks like a mixture of both, cannot be told from the
-edge of a ventricle: there every stop is kept. With white matter alone the integral of the fODF
-stands for the fraction.
+The best map of tissues that there is decides: the tissues of a T1w image; else the fractions of a
+deconvolution with three tissues; else how much white matter there is.
+
+With grey matter known, streamlines stop by the continuous map criterion of Girard et al. (2014,
+NeuroImage 98:266), which is more likely to stop them the more of a voxel is not white matter, and
+tells an end in grey matter from one in cerebrospinal fluid. Leaving the brain counts as grey
+matter, because fibres leave through the brain stem. With white matter and CSF alone the two
+fractions sum to one, so that a cortical voxel, which looks like a mixture of both, cannot be told
+from the edge of a ventricle: streamlines then stop where white matter falls below a threshold, and
+every end is kept.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
+from dipy.tracking.stopping_criterion import (
+    CmcStoppingCriterion,
+    StoppingCriterion,
+    ThresholdStoppingCriterion,
+)
 from jaxtyping import Bool, Float
 from scipy.ndimage import map_coordinates
 
 from .scalars import afd_max, afd_total
 
-_MAX_END_CSF = 0.5
+_STOP_THRESHOLD = 0.2
+_LEAST_SHARE = 0.25
 
 
-def white_matter_map(
+@dataclass(frozen=True)
+class Anatomy:
+    """Tissues on the grid of the fODFs.
+
+    Attributes
+    ----------
+    white_matter
+        How much of it there is, 0 to 1; zero outside the mask and where no fibre can be followed.
+    grey_matter, fluid
+        How much of them there is, 0 to 1; None when they cannot be told apart.
+    mask
+        Brain mask.
+    followed
+        Where in it the fODF is high enough to be followed.
+    source
+        Where the tissues come from, for the sidecar.
+    """
+
+    white_matter: Float[np.ndarray, "x y z"]
+    grey_matter: Float[np.ndarray, "x y z"] | None
+    fluid: Float[np.ndarray, "x y z"] | None
+    mask: Bool[np.ndarray, "x y z"]
+    followed: Bool[np.ndarray, "x y z"]
+    source: str
+
+    @property
+    def knows_grey_matter(self) -> bool:
+        """Whether grey matter and CSF can be told apart."""
+        return self.grey_matter is not None and self.fluid is not None
+
+    def within(self, box: tuple[slice, slice, slice]) -> "Anatomy":
+        """Cut out a box."""
+        return Anatomy(
+            white_matter=self.white_matter[box],
+            grey_matter=None if self.grey_matter is None else self.grey_matter[box],
+            fluid=None if self.fluid is None else self.fluid[box],
+            mask=self.mask[box],
+            followed=self.followed[box],
+            source=self.source,
+        )
+
+
+def map_anatomy(
     fodf_sh: Float[np.ndarray, "x y z coef"],
     mask: Bool[np.ndarray, "x y z"],
     fractions: Mapping[str, np.ndarray],
+    tissue: Float[np.ndarray, "x y z 3"] | None = None,
     *,
     min_amplitude: float = 0.1,
-) -> Float[np.ndarray, "x y z"]:
-    """Return how much white matter there is to be followed.
+) -> Anatomy:
+    """Choose the best tissue maps that there are.
 
     Parameters
     ----------
@@ -35,51 +89,107 @@ def white_matter_map(
     mask
         Brain mask.
     fractions
-        Maps (x, y, z) of ``WM``, ``GM`` and ``CSF``, summing to 1. A tissue that is absent, or zero
-        everywhere, was not in the model.
+        Maps (x, y, z) of ``WM``, ``GM`` and ``CSF`` by the deconvolution, summing to 1. A tissue
+        that is absent, or zero everywhere, was not in the model.
+    tissue
+        White matter, grey matter and CSF of a T1w image on the same grid, 0 to 1.
     min_amplitude
         Where the fODF stays below this everywhere there is no fibre to follow.
 
     Returns
     -------
-    white_matter
-        0 to 1, float32, zero outside the mask.
+    anatomy
+        In float32.
     """
-    others = [name for name in ("GM", "CSF") if _is_present(fractions, name)]
-    if others and _is_present(fractions, "WM"):
-        white_matter = np.asarray(fractions["WM"], dtype=np.float32)
-    else:
-        white_matter = afd_total(fodf_sh)
-    follow = mask & (afd_max(fodf_sh, mask) >= min_amplitude)
-    return np.where(follow, np.clip(np.nan_to_num(white_matter), 0.0, 1.0), 0.0).astype(np.float32)
+    followed = mask & (afd_max(fodf_sh, mask) >= min_amplitude)
+    if tissue is not None:
+        maps = [np.clip(np.nan_to_num(one), 0.0, 1.0) for one in np.moveaxis(tissue, -1, 0)]
+        return _anatomy(*maps, mask, followed, "T1w")
+    present = [name for name in ("WM", "GM", "CSF") if _is_present(fractions, name)]
+    if len(present) == 3:
+        grey, fluid = (_without_traces(fractions[name]) for name in ("GM", "CSF"))
+        return _anatomy(1.0 - grey - fluid, grey, fluid, mask, followed, "deconvolution")
+    if "WM" in present and len(present) == 2:
+        return _anatomy(fractions["WM"], None, None, mask, followed, "deconvolution")
+    return _anatomy(afd_total(fodf_sh), None, None, mask, followed, "fibre density")
 
 
-def fluid_map(fractions: Mapping[str, np.ndarray]) -> Float[np.ndarray, "x y z"] | None:
-    """Return the CSF fraction if it tells fluid from grey matter, otherwise None."""
-    if _is_present(fractions, "GM") and _is_present(fractions, "CSF"):
-        return np.nan_to_num(np.asarray(fractions["CSF"], dtype=np.float32))
-    return None
+def _anatomy(
+    white_matter: np.ndarray,
+    grey_matter: np.ndarray | None,
+    fluid: np.ndarray | None,
+    mask: Bool[np.ndarray, "x y z"],
+    followed: Bool[np.ndarray, "x y z"],
+    source: str,
+) -> Anatomy:
+    white_matter = np.clip(np.nan_to_num(white_matter), 0.0, 1.0)
+    return Anatomy(
+        white_matter=np.where(followed, white_matter, 0.0).astype(np.float32),
+        grey_matter=None if grey_matter is None else grey_matter.astype(np.float32),
+        fluid=None if fluid is None else fluid.astype(np.float32),
+        mask=mask,
+        followed=followed,
+        source=source,
+    )
+
+
+def _without_traces(fraction: np.ndarray) -> Float[np.ndarray, "x y z"]:
+    """Stretch a fraction so that less than a quarter of a voxel is nothing, and the rest all.
+
+    Noise and crossings leave some grey matter in deep white matter. The criterion asks at every
+    step, so that even a tenth would stop all streamlines within a few centimetres.
+    """
+    stretched = (np.nan_to_num(fraction) - _LEAST_SHARE) / (1.0 - 2 * _LEAST_SHARE)
+    return np.clip(stretched, 0.0, 1.0)
+
+
+def stopping_criterion(anatomy: Anatomy, step_voxels: float) -> StoppingCriterion:
+    """Build DIPY's criterion for these tissues.
+
+    Parameters
+    ----------
+    anatomy
+        Of the box that is tracked.
+    step_voxels
+        Length of a step in voxels: the longer it is, the more likely it is the last.
+
+    Returns
+    -------
+    criterion
+        Takes points in voxel indices.
+    """
+    if anatomy.grey_matter is None or anatomy.fluid is None:
+        return ThresholdStoppingCriterion(anatomy.white_matter, _STOP_THRESHOLD)
+    include = np.where(anatomy.mask, anatomy.grey_matter, 1.0)
+    return CmcStoppingCriterion(
+        include, anatomy.fluid, step_size=step_voxels, average_voxel_size=1.0
+    )
 
 
 def ends_in_fluid(
-    stops_vox: Float[np.ndarray, "stop 3"], fluid: Float[np.ndarray, "x y z"]
+    stops_vox: Float[np.ndarray, "stop 3"], anatomy: Anatomy
 ) -> Bool[np.ndarray, " stop"]:
-    """Say which stops lie in voxels that are mostly CSF.
+    """Say which stops lie where there is more CSF than anything else.
 
     Parameters
     ----------
     stops_vox
         Where streamlines stopped, in voxel indices.
-    fluid
-        CSF fraction.
+    anatomy
+        With grey matter and CSF told apart; else no stop is said to lie in CSF.
 
     Returns
     -------
     in_fluid
         One truth value per stop; outside the image the nearest voxel decides.
     """
-    csf = map_coordinates(fluid, stops_vox.T, order=1, mode="nearest")
-    return csf > _MAX_END_CSF
+    if anatomy.fluid is None or anatomy.grey_matter is None:
+        return np.zeros(len(stops_vox), dtype=bool)
+    fluid, grey, white = (
+        map_coordinates(tissue, stops_vox.T, order=1, mode="nearest")
+        for tissue in (anatomy.fluid, anatomy.grey_matter, anatomy.white_matter)
+    )
+    return (fluid > grey) & (fluid > white)
 
 
 def _is_present(fractions: Mapping[str, np.ndarray], tissue: str) -> bool:

@@ -1,67 +1,40 @@
-"""Probabilistic streamlines through DIPY, many seeds at a time."""
+"""Streamlines from seeds, many at a time."""
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterator
 
 import numpy as np
-from dipy.core.sphere import Sphere
-from dipy.tracking.stopping_criterion import ThresholdStoppingCriterion
-from dipy.tracking.tracker import probabilistic_tracking
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from shd_bids.errors import TrackingError
 
-from .directions import tracking_sphere
-from .field import FodfField, draw_directions, tabulate_fodf
-from .seeds import draw_seeds, seed_voxels
-from .stopping import ends_in_fluid, fluid_map, white_matter_map
+from .field import FodfField, list_peaks, tabulate_fodf
+from .rules import TrackingRules
+from .seeds import SeedRegion
+from .stopping import Anatomy, ends_in_fluid
+from .streamlines import Streamlines
+from .trackers import Tracker
 
 LOGGER = logging.getLogger(__name__)
 
-_N_SEED_BATCH = 2000
-_N_SEED_TRIAL = 10_000
+_N_SEED_FIRST = 250  # batches double from here, whatever is asked for: the same seeds come first
+_N_SEED_BATCH = 4000
+_N_SEED_TRIAL = 20_000
 _MIN_YIELD = 0.02
 
 
-@dataclass(frozen=True)
-class _Rules:
-    step_mm: float
-    max_angle_deg: float
-    min_length_mm: float
-    max_length_mm: float
-    stop_threshold: float
-    relative_threshold: float
-    random_seed: int
-    n_threads: int
-
-
-def default_step_mm(affine: Float[np.ndarray, "4 4"]) -> float:
-    """Give half the smallest voxel side."""
-    smallest = float(np.linalg.norm(affine[:3, :3], axis=0).min())
-    return round(smallest, 4) / 2  # affines are stored in single precision
-
-
-def track_probabilistic(
+def track_streamlines(
     fodf_sh: Float[np.ndarray, "x y z coef"],
     affine: Float[np.ndarray, "4 4"],
-    mask: Bool[np.ndarray, "x y z"],
-    fractions: Mapping[str, np.ndarray],
+    anatomy: Anatomy,
+    seeds: SeedRegion,
+    rules: TrackingRules,
     *,
-    n_streamlines: int = 100_000,
-    seeds: Float[np.ndarray, "seed 3"] | None = None,
-    step_mm: float | None = None,
-    max_angle_deg: float = 30.0,
-    min_length_mm: float = 20.0,
-    max_length_mm: float = 250.0,
-    seed_threshold: float = 0.5,
-    stop_threshold: float = 0.2,
-    relative_threshold: float = 0.1,
-    random_seed: int = 0,
+    n_streamlines: int | None = None,
+    seeds_per_voxel: int | None = None,
     n_threads: int = 1,
-) -> Iterator[Float[np.ndarray, "_ 3"]]:
-    """Follow the fODFs from random points of the white matter, in both directions.
+) -> Iterator[Streamlines]:
+    """Follow fODFs from random points of a region, in both directions.
 
     Parameters
     ----------
@@ -69,168 +42,157 @@ def track_probabilistic(
         SH coefficients, MRtrix3 basis, RAS world axes, MRtrix3 scale.
     affine
         Voxel indices to RAS world mm.
-    mask
-        Brain mask.
-    fractions
-        Maps (x, y, z) of ``WM``, ``GM`` and ``CSF``; `stopping` says how they are used.
-    n_streamlines
-        Number of streamlines to keep. Fewer come, with a warning, when under 2 % of the seeds
-        give one.
+    anatomy
+        Tissues on the same grid.
     seeds
-        Points in RAS world mm to start from, each once; then `n_streamlines` does not matter.
-    step_mm
-        Length of a step; `default_step_mm` by default.
-    max_angle_deg
-        Largest turn at one step, 0 to 90.
-    min_length_mm, max_length_mm
-        Shorter and longer streamlines are dropped.
-    seed_threshold
-        Seeds lie in voxels with more white matter than this.
-    stop_threshold
-        Streamlines stop where there is less white matter than this.
-    relative_threshold
-        Directions with less than this fraction of the largest amplitude are not taken.
-    random_seed
-        The same number gives the same streamlines, whatever the number of threads; those of a
-        smaller `n_streamlines` come first.
+        Where to start.
+    rules
+        How to go on and what to keep.
+    n_streamlines
+        Number of streamlines to keep; points are drawn from the region until they are found. Fewer
+        come, with a warning, when under 2 % of the points give one.
+    seeds_per_voxel
+        Instead: how many points of each voxel to start from, each once.
     n_threads
         Number of processor cores to use.
 
     Returns
     -------
-    streamlines
-        An iterator that tracks as it goes; points in RAS world mm, float32.
+    batches
+        An iterator that tracks as it goes.
 
     Raises
     ------
     TrackingError
-        When there is nowhere to start or a setting is impossible.
+        When there is nothing to follow, or not one of the two numbers is given.
     """
-    if step_mm is None:
-        step_mm = default_step_mm(affine)
-    generator = np.random.default_rng(random_seed)
-    # DIPY multiplies its number with the seed's place: a small one makes neighbours alike.
-    rules = _Rules(
-        step_mm=step_mm,
-        max_angle_deg=max_angle_deg,
-        min_length_mm=min_length_mm,
-        max_length_mm=max_length_mm,
-        stop_threshold=stop_threshold,
-        relative_threshold=relative_threshold,
-        random_seed=int(generator.integers(100_000, 700_000)),
-        n_threads=n_threads,
-    )
-    _check(rules, n_streamlines)
-    white_matter = white_matter_map(fodf_sh, mask, fractions)
-    voxels = seed_voxels(white_matter, mask, threshold=seed_threshold)
-    field = tabulate_fodf(fodf_sh, affine, white_matter, fluid_map(fractions))
-    if seeds is not None:
-        if not len(seeds):
-            raise TrackingError("No seed points were given; tracking needs at least one.")
-        return _track_seeds(field, rules, np.asarray(seeds, dtype=float), generator)
-    return islice(
-        _track_batches(field, rules, voxels, affine, n_streamlines, generator), n_streamlines
-    )
-
-
-def _check(rules: _Rules, n_streamlines: int) -> None:
-    if not 0 < rules.max_angle_deg <= 90:
+    if (n_streamlines is None) == (seeds_per_voxel is None):
         raise TrackingError(
-            f"The largest turn at one step is {rules.max_angle_deg:g} degrees; "
-            "expected more than 0 and at most 90 (--max-angle-deg)."
+            "Expected either a number of streamlines (--n-streamlines) or of seeds in each voxel "
+            "(--seeds-per-voxel)."
         )
-    if rules.step_mm <= 0 or rules.step_mm > rules.max_length_mm:
-        raise TrackingError(
-            f"The step is {rules.step_mm:g} mm; expected more than 0 and less than the longest "
-            f"streamline, {rules.max_length_mm:g} mm (--step-mm)."
-        )
-    if not 0 <= rules.min_length_mm < rules.max_length_mm:
-        raise TrackingError(
-            f"Streamlines of {rules.min_length_mm:g} to {rules.max_length_mm:g} mm are asked for; "
-            "the first must be smaller than the second and not negative."
-        )
-    if n_streamlines < 1:
+    if min(n_streamlines or 1, seeds_per_voxel or 1) < 1 or n_streamlines == 0:
         raise TrackingError(
             f"{n_streamlines} streamlines are asked for; expected at least 1 (--n-streamlines). "
             "To leave out tracking use --skip-tractography."
         )
+    if not anatomy.followed.any():
+        raise TrackingError(
+            "There is no fODF to follow inside the mask. Check the mask and the response functions."
+        )
+    if rules.method == "pft" and not anatomy.knows_grey_matter:
+        raise TrackingError(
+            "--tracking-method pft needs to know where grey matter is: a T1w image, or three "
+            "tissues in the deconvolution (three or more shells, b=0 counts as one). Use "
+            "--tracking-method probabilistic."
+        )
+    generator = np.random.default_rng(rules.random_seed)
+    # DIPY multiplies its number with the seed's place: a small one makes neighbours alike.
+    dipy_seed = int(generator.integers(100_000, 700_000))
+    field: FodfField
+    if rules.method == "deterministic":
+        field = list_peaks(fodf_sh, affine, anatomy, relative_threshold=rules.relative_threshold)
+    else:
+        field = tabulate_fodf(fodf_sh, affine, anatomy)
+    tracker = Tracker(field, rules, dipy_seed=dipy_seed, n_threads=n_threads)
+    if seeds_per_voxel is not None:
+        return _track_all(field, tracker, rules, seeds, seeds_per_voxel, generator)
+    return _track_until(field, tracker, rules, seeds, n_streamlines or 1, generator)
 
 
-def _track_batches(
+def _track_all(
     field: FodfField,
-    rules: _Rules,
-    voxels: Bool[np.ndarray, "x y z"],
-    affine: Float[np.ndarray, "4 4"],
+    tracker: Tracker,
+    rules: TrackingRules,
+    seeds: SeedRegion,
+    per_voxel: int,
+    generator: np.random.Generator,
+) -> Iterator[Streamlines]:
+    for points in seeds.spread(per_voxel, _N_SEED_BATCH, generator):
+        yield _track_seeds(field, tracker, rules, points, generator)
+
+
+def _track_until(
+    field: FodfField,
+    tracker: Tracker,
+    rules: TrackingRules,
+    seeds: SeedRegion,
     n_streamlines: int,
     generator: np.random.Generator,
-) -> Iterator[Float[np.ndarray, "_ 3"]]:
+) -> Iterator[Streamlines]:
     n_kept = n_seed = 0
     while n_kept < n_streamlines:
-        seeds = draw_seeds(voxels, affine, _N_SEED_BATCH, generator)
-        for streamline in _track_seeds(field, rules, seeds, generator):
-            n_kept += 1
-            yield streamline
-        n_seed += len(seeds)
+        points = seeds.draw(min(max(_N_SEED_FIRST, n_seed), _N_SEED_BATCH), generator)
+        found = _track_seeds(field, tracker, rules, points, generator)
+        wanted = np.arange(len(found)) < n_streamlines - n_kept
+        yield found.where(wanted)
+        n_kept, n_seed = n_kept + len(found), n_seed + len(points)
         if n_seed >= _N_SEED_TRIAL and n_kept < _MIN_YIELD * n_seed:
             LOGGER.warning(
                 "Tracking gave up with %d of %d streamlines: only %.2g %% of %d seeds gave one of "
-                "%g to %g mm that ends outside white matter.",
+                "%g to %g mm whose ends are valid (--valid-ends %s).",
                 n_kept,
                 n_streamlines,
                 100 * n_kept / n_seed,
                 n_seed,
                 rules.min_length_mm,
                 rules.max_length_mm,
+                rules.valid_ends,
             )
             return
 
 
 def _track_seeds(
     field: FodfField,
-    rules: _Rules,
+    tracker: Tracker,
+    rules: TrackingRules,
     seeds: Float[np.ndarray, "seed 3"],
     generator: np.random.Generator,
-) -> Iterator[Float[np.ndarray, "_ 3"]]:
-    """Track from each seed once and yield the streamlines that are long enough and end well."""
-    found = probabilistic_tracking(
-        seeds,
-        ThresholdStoppingCriterion(field.white_matter, rules.stop_threshold),
-        field.affine,
-        seed_directions=draw_directions(field, seeds, rules.relative_threshold, generator),
-        sf=field.amplitudes,
-        min_len=0,
-        max_len=int(np.ceil(rules.max_length_mm)),
-        step_size=rules.step_mm,
-        max_angle=rules.max_angle_deg,
-        pmf_threshold=rules.relative_threshold,
-        sphere=Sphere(xyz=tracking_sphere()),
-        nbr_threads=rules.n_threads,
-        random_seed=rules.random_seed,
-        return_all=False,
-    )
-    shortest = max(rules.min_length_mm, rules.step_mm)
-    trimmed = (_trim(streamline, field) for streamline in found)
-    kept = [s for s in trimmed if shortest <= (len(s) - 1) * rules.step_mm <= rules.max_length_mm]
-    if field.fluid is not None and kept:
-        # The step that left the white matter is not part of the streamline; go it again.
-        stops = np.array([p for s in kept for p in (2 * s[0] - s[1], 2 * s[-1] - s[-2])])
-        in_fluid = ends_in_fluid(field.to_vox(stops), field.fluid)
-        ends_well = ~in_fluid.reshape(-1, 2).any(axis=1)
-        kept = [kept[i] for i in np.flatnonzero(ends_well)]
-    for streamline in kept:
-        yield streamline.astype(np.float32)
+) -> Streamlines:
+    """Track from each seed once and keep the streamlines that are long enough and end well."""
+    directions = field.draw_directions(seeds, rules.relative_threshold, generator)
+    found = Streamlines.of(tracker.follow(seeds, directions))
+    if not field.anatomy.knows_grey_matter:
+        found = _keep_inside(found, field)
+    lengths_mm = (found.n_points - 1) * rules.step_mm
+    slack_mm = 1e-3 * rules.step_mm
+    shortest = max(rules.min_length_mm, rules.step_mm) - slack_mm
+    kept = found.where((lengths_mm >= shortest) & (lengths_mm <= rules.max_length_mm + slack_mm))
+    if rules.valid_ends == "not-csf" and len(kept):
+        # The step that led to the stop is not part of the streamline; go it again.
+        last = kept.first + kept.n_points - 1
+        stops = np.stack(
+            [
+                2 * kept.points[kept.first] - kept.points[kept.first + 1],
+                2 * kept.points[last] - kept.points[last - 1],
+            ],
+            axis=1,
+        ).astype(float)
+        wet = ends_in_fluid(field.to_vox(stops.reshape(-1, 3)), field.anatomy)
+        kept = kept.where(~wet.reshape(-1, 2).any(axis=1))
+    return kept
 
 
-def _trim(streamline: Float[np.ndarray, "_ 3"], field: FodfField) -> Float[np.ndarray, "_ 3"]:
-    """Keep the longest part that lies in voxels with white matter.
+def _keep_inside(found: Streamlines, field: FodfField) -> Streamlines:
+    """Keep the longest part of each streamline that lies in voxels with white matter.
 
     The map is interpolated, so it is above the threshold up to half a voxel beyond the mask.
     """
-    voxels = np.rint(field.to_vox(streamline)).astype(int)
-    last = np.array(field.white_matter.shape) - 1
-    inside = field.white_matter[tuple(np.clip(voxels, 0, last).T)] > 0
-    edges = np.flatnonzero(np.diff(inside, prepend=False, append=False))
-    if len(edges) == 0:
-        return streamline[:0]
-    longest = 2 * np.argmax(edges[1::2] - edges[::2])
-    return streamline[edges[longest] : edges[longest + 1]]
+    white_matter = field.anatomy.white_matter
+    inside = white_matter[field.nearest(found.points.astype(float))] > 0
+    if inside.all():
+        return found
+    # A run is a stretch of points of one streamline that are all inside, or all outside.
+    owner = found.owner
+    begins = np.flatnonzero(
+        (np.diff(owner, prepend=-1) != 0) | (np.diff(inside, prepend=inside[:1]) != 0)
+    )
+    n_points = np.diff(begins, append=len(owner))
+    score = np.where(inside[begins], n_points, 0)
+    order = np.lexsort((-score, owner[begins]))
+    _, best = np.unique(owner[begins][order], return_index=True)
+    longest = order[best]
+    longest = longest[score[longest] > 0]
+    kept = np.zeros(len(begins), dtype=bool)
+    kept[longest] = True
+    return Streamlines(found.points[np.repeat(kept, n_points)], n_points[kept])

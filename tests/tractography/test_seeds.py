@@ -1,51 +1,76 @@
-"""Seeds lie in white matter, evenly, and the same chance gives the same seeds."""
+"""Streamlines start where they were asked to."""
 
 import numpy as np
 import pytest
-from tractography.fodfs import AFFINES
+from tractography.fodfs import AFFINES, delta_fodf
 
 from shd_bids.errors import TrackingError
-from shd_bids.tractography.seeds import draw_seeds, seed_voxels
+from shd_bids.tractography.seeds import (
+    SeedRegion,
+    image_seeds,
+    interface_seeds,
+    white_matter_seeds,
+)
+from shd_bids.tractography.stopping import Anatomy, map_anatomy
+
+SHAPE = (8, 6, 4)
 
 
-def _white_matter() -> np.ndarray:
-    return np.random.default_rng(0).uniform(size=(6, 5, 4)).astype(np.float32)
-
-
-def test_seed_voxels_hold_more_white_matter_than_the_threshold_and_lie_in_the_mask():
-    white_matter = _white_matter()
-    mask = np.arange(120).reshape(6, 5, 4) % 2 == 0
-    voxels = seed_voxels(white_matter, mask, threshold=0.6)
-    np.testing.assert_array_equal(voxels, mask & (white_matter > 0.6))
-
-
-def test_no_white_matter_is_an_error_that_says_what_there_is():
-    mask = np.ones((6, 5, 4), dtype=bool)
-    with pytest.raises(TrackingError, match=r"above 0\.5; the largest is 0\.30"):
-        seed_voxels(np.full((6, 5, 4), 0.3), mask)
-    with pytest.raises(TrackingError, match=r"largest is 0\.00"):
-        seed_voxels(np.full((6, 5, 4), 0.9), ~mask)
+def _half_white() -> Anatomy:
+    """Return white matter on the left, grey matter on the right."""
+    fodf = np.broadcast_to(delta_fodf([1, 0, 0]), (*SHAPE, 45)).copy()
+    tissue = np.zeros((*SHAPE, 3), dtype=np.float32)
+    tissue[:4, ..., 0] = tissue[4:, ..., 1] = 1.0
+    return map_anatomy(fodf, np.ones(SHAPE, dtype=bool), {}, tissue)
 
 
 @pytest.mark.parametrize("name", AFFINES)
-def test_seeds_in_world_space_fall_in_their_voxels_evenly(name):
-    voxels = _white_matter() > 0.8
-    seeds = draw_seeds(voxels, AFFINES[name], 20_000, np.random.default_rng(1))
-    world_to_vox = np.linalg.inv(AFFINES[name])
-    seeds_vox = seeds @ world_to_vox[:3, :3].T + world_to_vox[:3, 3]
-    counts = np.zeros(voxels.shape, dtype=int)
-    np.add.at(counts, tuple(np.rint(seeds_vox).astype(int).T), 1)
-    assert np.all(counts[~voxels] == 0)
+def test_points_lie_evenly_in_the_voxels(name):
+    affine = AFFINES[name]
+    voxels = np.random.default_rng(1).uniform(size=SHAPE) > 0.7
+    points = SeedRegion(voxels, affine).draw(20_000, np.random.default_rng(0))
+    index = np.rint((points - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T).astype(int)
+    counts = np.zeros(SHAPE, dtype=int)
+    np.add.at(counts, tuple(index.T), 1)
+    assert counts[~voxels].sum() == 0
     expected = 20_000 / voxels.sum()
-    assert np.abs(counts[voxels] - expected).max() < 6 * np.sqrt(expected)
-    offset = seeds_vox - np.rint(seeds_vox)
-    np.testing.assert_allclose(offset.mean(axis=0), 0.0, atol=0.01)
+    assert np.all(abs(counts[voxels] - expected) < 5 * np.sqrt(expected))
 
 
-def test_the_same_state_gives_the_same_seeds():
-    voxels = _white_matter() > 0.5
-    first, second, other = (
-        draw_seeds(voxels, np.eye(4), 50, np.random.default_rng(seed)) for seed in (7, 7, 8)
-    )
-    np.testing.assert_array_equal(first, second)
-    assert not np.allclose(first, other)
+def test_the_same_number_of_points_lies_in_each_voxel():
+    voxels = np.random.default_rng(1).uniform(size=SHAPE) > 0.7
+    batches = list(SeedRegion(voxels, np.eye(4)).spread(3, 10, np.random.default_rng(0)))
+    assert max(map(len, batches)) == 10
+    index = np.rint(np.concatenate(batches)).astype(int)
+    counts = np.zeros(SHAPE, dtype=int)
+    np.add.at(counts, tuple(index.T), 1)
+    np.testing.assert_array_equal(counts, 3 * voxels)
+
+
+def test_white_matter_is_where_it_is_most_of_the_voxel():
+    region = white_matter_seeds(_half_white(), np.eye(4))
+    assert region.voxels[:4].all()
+    assert not region.voxels[4:].any()
+
+
+def test_the_interface_is_white_matter_beside_grey_matter():
+    region = interface_seeds(_half_white(), np.eye(4))
+    assert region.voxels[3].all()
+    assert region.voxels.sum() == region.voxels[3].size
+
+
+def test_an_image_gives_the_voxels_above_a_half():
+    values = np.zeros(SHAPE, dtype=np.float32)
+    values[1, 2, 3], values[0, 0, 0] = 0.6, 0.4
+    assert image_seeds(values, np.eye(4), name="roi.nii.gz").voxels.sum() == 1
+
+
+def test_regions_without_voxels_are_refused_with_what_was_found():
+    anatomy = _half_white()
+    nowhere = map_anatomy(np.zeros((*SHAPE, 45)), anatomy.mask, {})
+    with pytest.raises(TrackingError, match=r"above 0.5.*largest fraction is 0.00"):
+        white_matter_seeds(nowhere, np.eye(4))
+    with pytest.raises(TrackingError, match="--seed-from interface needs to know"):
+        interface_seeds(nowhere, np.eye(4))
+    with pytest.raises(TrackingError, match=r"roi.nii.gz: no voxel is above 0.5 .largest value 0"):
+        image_seeds(np.zeros(SHAPE), np.eye(4), name="roi.nii.gz")

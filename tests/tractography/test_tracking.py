@@ -9,7 +9,10 @@ import pytest
 from tractography.fodfs import AFFINES, angles_deg, delta_fodf, save_image
 
 from shd_bids.errors import TrackingError
-from shd_bids.tractography.tracking import track_probabilistic
+from shd_bids.tractography.rules import TrackingRules
+from shd_bids.tractography.seeds import SeedRegion, white_matter_seeds
+from shd_bids.tractography.stopping import map_anatomy
+from shd_bids.tractography.tracking import track_streamlines
 from shd_bids.tractography.tractogram import density_map, write_tck
 
 SHAPE = (24, 26, 22)
@@ -35,18 +38,48 @@ def _bundle(affine: np.ndarray, along: np.ndarray = ALONG, radius_mm: float = 6.
     return fodf, np.ones(SHAPE, dtype=bool), fractions
 
 
-def _track(scene, affine, **settings) -> list[np.ndarray]:
+def _track(scene, affine, *, seed_voxels=None, tissue=None, how_many=None, n_threads=1, **rules):
+    """Track, by default 100 streamlines of 10 mm or more from anywhere in white matter."""
     fodf, mask, fractions = scene
-    settings = {"n_streamlines": 100, "min_length_mm": 10.0, **settings}
-    return list(track_probabilistic(fodf, affine, mask, fractions, **settings))
+    anatomy = map_anatomy(fodf, mask, fractions, tissue)
+    seeds = (
+        white_matter_seeds(anatomy, affine)
+        if seed_voxels is None
+        else SeedRegion(seed_voxels, affine)
+    )
+    batches = track_streamlines(
+        fodf,
+        affine,
+        anatomy,
+        seeds,
+        TrackingRules(**{"step_mm": 1.0, "min_length_mm": 10.0, **rules}),
+        n_threads=n_threads,
+        **(how_many or {"n_streamlines": 100}),
+    )
+    return [streamline for batch in batches for streamline in batch]
 
 
-@pytest.mark.parametrize("along", [ALONG, [1, 0, 0], [0, -0.6, 0.8]], ids=["oblique", "x", "yz"])
+def _at(index: tuple[int, int, int]) -> np.ndarray:
+    """Mark one voxel."""
+    voxels = np.zeros(SHAPE, dtype=bool)
+    voxels[index] = True
+    return voxels
+
+
+_STRAIGHT = [ALONG, np.array([1.0, 0, 0]), np.array([0, -0.6, 0.8])]
+
+
 @pytest.mark.parametrize("name", AFFINES)
-def test_a_straight_bundle_is_followed_in_world_space(name, along):
-    affine, along = AFFINES[name], np.array(along, dtype=float)
-    streamlines = _track(_bundle(affine, along), affine)
-    assert len(streamlines) == 100
+@pytest.mark.parametrize(
+    ("method", "along"),
+    [(method, along) for method in ("probabilistic", "deterministic") for along in _STRAIGHT]
+    + [("ptt", ALONG)],
+)
+def test_a_straight_bundle_is_followed_in_world_space(method, name, along):
+    affine = AFFINES[name]
+    how_many = {"n_streamlines": 40 if method == "ptt" else 100}
+    streamlines = _track(_bundle(affine, along), affine, method=method, how_many=how_many)
+    assert len(streamlines) == how_many["n_streamlines"]
     spans = np.array([s[-1] - s[0] for s in streamlines])
     straight = np.linalg.norm(spans, axis=1)
     mean = np.mean(spans * np.sign(spans @ along)[:, None], axis=0)
@@ -59,16 +92,16 @@ def test_a_straight_bundle_is_followed_in_world_space(name, along):
 def test_every_point_lies_in_white_matter(name):
     affine = AFFINES[name]
     scene = _bundle(affine)
-    density = density_map(_track(scene, affine, stop_threshold=0.5), affine, SHAPE)
+    density = density_map(_track(scene, affine), affine, SHAPE)
     assert density.max() > 5
     assert np.sum(density[scene[2]["WM"] == 0]) < 0.2 * density.sum()
 
 
 def test_both_ends_are_reached_from_the_middle():
     affine = AFFINES["oblique"]
-    middle = _from_centre(affine)[12, 13, 11]
     centre = affine[:3, :3] @ ((np.array(SHAPE) - 1) / 2) + affine[:3, 3]
-    for streamline in _track(_bundle(affine), affine, seeds=np.tile(centre + middle * 0, (20, 1))):
+    middle = _at((11, 12, 10))
+    for streamline in _track(_bundle(affine), affine, seed_voxels=middle):
         ends = (streamline[[0, -1]] - centre) @ ALONG
         assert ends.min() < -8
         assert ends.max() > 8
@@ -79,22 +112,25 @@ def test_a_crossing_is_passed_straight():
     fodf, mask, _ = _bundle(affine, np.array([1.0, 0, 0]))
     other, _, _ = _bundle(affine, np.array([0, 1.0, 0]))
     places = _from_centre(affine)
-    seeds_at = np.argwhere((np.abs(places[..., 0]) > 10) & (fodf[..., 0] > 0))
-    seeds = seeds_at[::4] @ affine[:3, :3].T + affine[:3, 3]
+    before = (np.abs(places[..., 0]) > 10) & (fodf[..., 0] > 0)
     both = (fodf[..., :1] > 0) & (other[..., :1] > 0)
     total = np.where(both, 0.5, 1.0).astype(np.float32) * (fodf + other)
-    streamlines = _track((total, mask, {}), affine, seeds=seeds)
+    streamlines = _track((total, mask, {}), affine, seed_voxels=before)
     spans = np.abs([s[-1] - s[0] for s in streamlines])
     assert np.mean(spans[:, 0] > 3 * spans[:, 1]) > 0.9
 
 
-def test_the_same_seed_gives_the_same_streamlines_with_any_number_of_threads():
+@pytest.mark.parametrize("method", ["probabilistic", "deterministic", "ptt", "pft"])
+def test_the_same_seed_gives_the_same_streamlines_with_any_number_of_threads(method):
     affine = AFFINES["ras"]
-    scene = _bundle(affine)
-    one = _track(scene, affine, random_seed=5)
-    two = _track(scene, affine, random_seed=5, n_threads=2)
-    fewer = _track(scene, affine, random_seed=5, n_streamlines=40)
-    other = _track(scene, affine, random_seed=6)
+    scene, tissue = _bundle(affine), None
+    if method == "pft":
+        tissue = _tissue(scene)
+    rules = {"tissue": tissue, "method": method}
+    one = _track(scene, affine, random_seed=5, **rules)
+    two = _track(scene, affine, random_seed=5, n_threads=2, **rules)
+    fewer = _track(scene, affine, random_seed=5, how_many={"n_streamlines": 40}, **rules)
+    other = _track(scene, affine, random_seed=6, **rules)
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a, b)
     for a, b in zip(one, fewer, strict=False):
@@ -103,11 +139,9 @@ def test_the_same_seed_gives_the_same_streamlines_with_any_number_of_threads():
     assert not np.allclose(one[0][:3], other[0][:3])
 
 
-def test_streamlines_from_one_seed_region_differ():
+def test_streamlines_from_one_voxel_differ():
     affine = AFFINES["ras"]
-    centre = affine[:3, 3] + np.array(SHAPE) - 1.0
-    seeds = centre + np.random.default_rng(0).uniform(-0.3, 0.3, size=(50, 3))
-    streamlines = _track(_bundle(affine), affine, seeds=seeds)
+    streamlines = _track(_bundle(affine), affine, seed_voxels=_at((11, 12, 10)))
     first_steps = np.array([s[1] - s[0] for s in streamlines])
     assert len(np.unique(first_steps.round(3), axis=0)) > 5
 
@@ -127,18 +161,86 @@ def test_steps_turns_and_lengths_keep_to_the_rules(name):
         assert np.degrees(np.arccos(np.clip(cosines.min(), -1, 1))) < 20 + slack_deg
 
 
-def test_with_three_tissues_a_streamline_that_ends_in_csf_is_rejected():
+def _tissue(scene, wet: np.ndarray | None = None) -> np.ndarray:
+    """Return the tissues of the tube: grey matter around it, CSF where it is wet."""
+    white = scene[2]["WM"]
+    fluid = np.zeros(SHAPE, dtype=bool) if wet is None else wet
+    return np.stack([white, (1 - white) * ~fluid, (1 - white) * fluid], axis=-1)
+
+
+def _beyond_the_right_end() -> np.ndarray:
+    wet = np.zeros(SHAPE, dtype=bool)
+    wet[12:] = True
+    return wet
+
+
+@pytest.mark.parametrize("by", ["T1w", "deconvolution"])
+@pytest.mark.parametrize(
+    ("valid_ends", "share"), [("any", 1.0), ("not-csf", 0.0), ("grey-matter", 0.0)]
+)
+def test_streamlines_that_end_in_csf_are_dropped_when_asked(by, valid_ends, share):
     affine = AFFINES["ras"]
     fodf, mask, fractions = _bundle(affine, np.array([1.0, 0, 0]))
-    fluid = fractions["GM"].copy()
-    fluid[:12] = 0  # CSF beyond the right end only
-    wet = {"WM": fractions["WM"], "GM": fractions["GM"] - fluid, "CSF": fluid}
-    seeds = affine[:3, 3] + np.tile(np.array(SHAPE) - 1.0, (30, 1))
-    dry = _track((fodf, mask, fractions), affine, seeds=seeds)
-    assert len(dry) == 30
-    assert len(_track((fodf, mask, wet), affine, seeds=seeds)) < 5
-    two_tissues = {"WM": wet["WM"], "CSF": wet["CSF"] + wet["GM"]}
-    assert len(_track((fodf, mask, two_tissues), affine, seeds=seeds)) == 30
+    tissue = _tissue((fodf, mask, fractions), _beyond_the_right_end())
+    tissues = dict(zip(("WM", "GM", "CSF"), np.moveaxis(tissue, -1, 0), strict=True))
+    maps = {"tissue": tissue} if by == "T1w" else {}
+    scene = (fodf, mask, tissues if by == "deconvolution" else fractions)
+    seeds = {"seed_voxels": _at((11, 12, 10)), "how_many": {"seeds_per_voxel": 60}}
+    found = _track(scene, affine, valid_ends=valid_ends, **maps, **seeds)
+    assert abs(len(found) / 60 - share) < 0.2
+
+
+def test_with_white_matter_and_csf_alone_every_end_is_kept():
+    affine = AFFINES["ras"]
+    fodf, mask, fractions = _bundle(affine, np.array([1.0, 0, 0]))
+    scene = (fodf, mask, {"WM": fractions["WM"], "CSF": fractions["GM"]})
+    seeds = {"seed_voxels": _at((11, 12, 10)), "how_many": {"seeds_per_voxel": 60}}
+    assert len(_track(scene, affine, valid_ends="grey-matter", **seeds)) > 50
+
+
+def test_a_streamline_that_stops_inside_white_matter_is_dropped_when_asked():
+    affine = AFFINES["ras"]
+    scene = _bundle(affine, np.array([1.0, 0, 0]))
+    tissue = _tissue(scene)
+    scene[0][16:] = 0.0  # the fODFs end inside white matter
+    seeds = {"seed_voxels": _at((11, 12, 10)), "how_many": {"seeds_per_voxel": 60}}
+    assert len(_track(scene, affine, tissue=tissue, valid_ends="not-csf", **seeds)) > 50
+    assert len(_track(scene, affine, tissue=tissue, valid_ends="grey-matter", **seeds)) < 5
+
+
+def test_streamlines_go_on_into_grey_matter_that_is_known():
+    affine = AFFINES["ras"]
+    fodf, mask, fractions = _bundle(affine, np.array([1.0, 0, 0]))
+    tissue = _tissue((fodf, mask, fractions))
+    fodf[:] = delta_fodf([1, 0, 0])
+    reach = [
+        np.median([np.ptp(line[:, 0]) for line in _track((fodf, mask, fractions), affine, **maps)])
+        for maps in ({}, {"tissue": tissue})
+    ]
+    assert 0.0 < reach[1] - reach[0] < 10.0
+
+
+def test_particles_avoid_ends_in_white_matter():
+    affine = AFFINES["ras"]
+    scene = _bundle(affine, np.array([1.0, 0, 0]))
+    tissue = _tissue(scene)
+    scene[0][14:17, 12:] = 0.0  # a gap across half of the tube
+    seeds = {"seed_voxels": _at((9, 12, 10)), "how_many": {"seeds_per_voxel": 200}}
+    rules = {"tissue": tissue, "valid_ends": "grey-matter", **seeds}
+    plain = _track(scene, affine, **rules)
+    filtered = _track(scene, affine, method="pft", **rules)
+    assert len(filtered) > len(plain)
+
+
+def test_seeds_in_each_voxel_are_tracked_once():
+    affine = AFFINES["ras"]
+    some = np.zeros(SHAPE, dtype=bool)
+    some[9:12, 12, 10] = True
+    found = _track(
+        _bundle(affine, np.array([1.0, 0, 0])), affine, seed_voxels=some,
+        how_many={"seeds_per_voxel": 7},
+    )  # fmt: skip
+    assert len(found) == 21
 
 
 def test_leaving_the_image_is_a_good_end():
@@ -148,9 +250,9 @@ def test_leaving_the_image_is_a_good_end():
     assert len(streamlines) == 100
 
 
-def test_when_no_streamline_is_long_enough_that_is_said(caplog):
+def test_too_few_streamlines_are_said_with_their_reason(caplog):
     affine = AFFINES["ras"]
-    assert _track(_bundle(affine), affine, min_length_mm=90.0) == []
+    assert _track(_bundle(affine), affine, min_length_mm=90.0, max_length_mm=95.0) == []
     assert "gave up with 0 of 100 streamlines" in caplog.text
 
 
@@ -160,10 +262,10 @@ def test_when_no_streamline_is_long_enough_that_is_said(caplog):
         ({"step_mm": 0.0}, "--step-mm"),
         ({"max_angle_deg": 0.0}, "--max-angle-deg"),
         ({"max_angle_deg": 120.0}, "--max-angle-deg"),
-        ({"n_streamlines": 0}, "--n-streamlines"),
         ({"min_length_mm": 300.0}, "the first must be smaller"),
-        ({"seeds": np.zeros((0, 3))}, "No seed points were given"),
-        ({"seed_threshold": 1.0}, "No voxel of the mask"),
+        ({"how_many": {"n_streamlines": 0}}, "--n-streamlines"),
+        ({"how_many": {"n_streamlines": None}}, "--seeds-per-voxel"),
+        ({"method": "pft"}, "--tracking-method pft needs"),
     ],
 )
 def test_impossible_settings_are_refused_before_tracking(settings, words):
@@ -172,16 +274,25 @@ def test_impossible_settings_are_refused_before_tracking(settings, words):
         _track(_bundle(affine), affine, **settings)
 
 
+def test_an_empty_mask_is_refused():
+    affine = AFFINES["ras"]
+    fodf, mask, fractions = _bundle(affine)
+    with pytest.raises(TrackingError, match="no fODF to follow inside the mask"):
+        _track((fodf, mask & False, fractions), affine, seed_voxels=_at((11, 12, 10)))
+
+
 def test_memory_grows_with_the_white_matter_not_with_the_image():
     shape = (110, 110, 110)
     fodf = np.zeros((*shape, 6), dtype=np.float32)
     for corner in (slice(2, 12), slice(98, 108)):
         fodf[corner, corner, corner] = delta_fodf([1, 1, 1], 2)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    streamlines = track_probabilistic(
-        fodf, np.eye(4), fodf[..., 0] > 0, {}, n_streamlines=20, min_length_mm=5.0
-    )
-    assert len(list(streamlines)) == 20
+    affine, mask = np.eye(4), fodf[..., 0] > 0
+    anatomy = map_anatomy(fodf, mask, {})
+    seeds = white_matter_seeds(anatomy, affine)
+    rules = TrackingRules(step_mm=0.5, min_length_mm=5.0)
+    batches = track_streamlines(fodf, affine, anatomy, seeds, rules, n_streamlines=20)
+    assert sum(map(len, batches)) == 20
     # A full table would take 3.8 GB; kilobytes.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000
 
