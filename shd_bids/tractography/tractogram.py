@@ -1,35 +1,41 @@
-"""Streamlines on disk, and how many of them cross each voxel."""
+"""Streamlines on disk: written and read many at a time, so that memory does not grow with them."""
 
 import itertools
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from nibabel.streamlines import LazyTractogram, TckFile
+from nibabel.streamlines.tractogram_file import DataError, HeaderError
 
+from shd_bids.errors import TrackingError
+
+from .grid import Grid
 from .streamlines import Streamlines
+from .trk import write_trk
+from .trx import read_trx, write_trx
 
 LOGGER = logging.getLogger(__name__)
 
 _N_HEADER_CHARACTER = 200
+_WRITTEN = (".trk", ".trx")
+_READ = (".tck", *_WRITTEN)
 
 
 def write_tck(
-    streamlines: Iterable[Float[np.ndarray, "_ 3"]],
-    file: Path,
-    *,
-    settings: Mapping[str, object] | None = None,
+    batches: Iterable[Streamlines], file: Path, *, settings: Mapping[str, object] | None = None
 ) -> int:
-    """Write streamlines one by one in MRtrix3's format, under a temporary name until complete.
+    """Write streamlines as they come in MRtrix3's format, under a temporary name until complete.
 
     Parameters
     ----------
-    streamlines
-        Points in RAS world mm; read once, so that it may track as it goes.
+    batches
+        In RAS world mm; read once, so that it may track as it goes.
     file
         Ends in ``.tck``; replaced when it exists.
     settings
@@ -42,120 +48,124 @@ def write_tck(
     """
     n_streamline = 0
 
-    def count() -> Iterator[np.ndarray]:
+    def one_by_one() -> Iterator[np.ndarray]:
         nonlocal n_streamline
-        for streamline in streamlines:
-            n_streamline += 1
-            yield streamline
+        for batch in batches:
+            n_streamline += len(batch)
+            yield from batch
 
     header = {name: _header_text(value) for name, value in (settings or {}).items()}
-    with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.stem}-") as folder:
-        partial = Path(folder) / file.name
-        tractogram = LazyTractogram(streamlines=count, affine_to_rasmm=np.eye(4))
+    with _complete(file) as partial:
+        tractogram = LazyTractogram(streamlines=one_by_one, affine_to_rasmm=np.eye(4))
         TckFile(tractogram, header=header).save(partial)
-        partial.replace(file)
-    if n_streamline == 0:
-        LOGGER.warning("No streamline was found: %s is empty.", file.name)
+    _warn_of_none(n_streamline, file)
     return n_streamline
 
 
-def read_tck(file: Path) -> Iterator[Float[np.ndarray, "_ 3"]]:
-    """Read streamlines one by one, points in RAS world mm."""
-    yield from nib.streamlines.load(file, lazy_load=True).streamlines
-
-
-def read_batches(file: Path, *, n_streamline: int = 20_000) -> Iterator[Streamlines]:
-    """Read streamlines many at a time, so that memory does not grow with the file.
+def read_batches(file: Path, *, n_streamline: int = 5_000) -> Iterator[Streamlines]:
+    """Read streamlines many at a time.
 
     Parameters
     ----------
     file
-        Ends in ``.tck``.
+        Ends in ``.tck``, ``.trx`` or ``.trk``.
     n_streamline
         How many at a time; the last batch may have fewer.
 
     Returns
     -------
     batches
-        In the order of the file.
+        In the order of the file, points in RAS world mm.
+
+    Raises
+    ------
+    TrackingError
+        The file is of another kind, or broken.
     """
-    lines = read_tck(file)
-    while len(batch := Streamlines.of(itertools.islice(lines, n_streamline))):
-        yield batch
+    if file.suffix not in _READ:
+        raise TrackingError(
+            f"{file.name} is no tractogram that can be read: its name ends in none of "
+            f"{', '.join(_READ)}. Convert it to one of them."
+        )
+    if file.suffix == ".trx":
+        yield from read_trx(file, n_streamline)
+        return
+    try:
+        lines = iter(nib.streamlines.load(file, lazy_load=True).streamlines)
+        while len(batch := Streamlines.of(itertools.islice(lines, n_streamline))):
+            yield batch
+    except (DataError, HeaderError, TypeError, ValueError) as error:
+        raise TrackingError(
+            f"{file.name} cannot be read as {file.suffix[1:].upper()} ({error}). Check that it "
+            "was copied to its end, and with tckinfo or trk_info what it holds."
+        ) from error
 
 
-def density_map(
-    streamlines: Iterable[Float[np.ndarray, "_ 3"]],
-    affine: Float[np.ndarray, "4 4"],
-    shape: tuple[int, int, int],
-) -> Int[np.ndarray, "x y z"]:
-    """Count the streamlines that cross each voxel.
+def convert(
+    file: Path,
+    out_file: Path,
+    grid: Grid,
+    *,
+    weights: Float[np.ndarray, " streamline"] | None = None,
+) -> int:
+    """Write a tractogram in another format, under a temporary name until complete.
 
     Parameters
     ----------
-    streamlines
-        Points in RAS world mm, read once.
-    affine
-        Voxel indices of the map to RAS world mm.
-    shape
-        Size of the map.
+    file
+        Tractogram; read twice, some streamlines at a time.
+    out_file
+        Ends in ``.trx`` or ``.trk``; replaced when it exists.
+    grid
+        Voxels of the series that was tracked: both formats keep them beside the streamlines.
+    weights
+        Of each streamline in the order of `file`; kept under the name `weight`.
 
     Returns
     -------
-    density
-        int32; a streamline counts once in each voxel it crosses, and not outside the map.
+    n_streamline
+        Number written; none is a valid file.
+
+    Raises
+    ------
+    TrackingError
+        The format is unknown, or there is not one weight for each streamline.
     """
-    density = np.zeros(shape, dtype=np.int32)
-    world_to_vox = np.linalg.inv(affine)
-    for streamline in streamlines:
-        points = streamline @ world_to_vox[:3, :3].T + world_to_vox[:3, 3]
-        voxels = np.rint(_closely_spaced(points)).astype(int)
-        inside = np.all((voxels >= 0) & (voxels < shape), axis=1)
-        # Indexed addition counts a voxel once however often it is named.
-        density[tuple(voxels[inside].T)] += 1
-    return density
+    if out_file.suffix not in _WRITTEN:
+        raise TrackingError(
+            f"A tractogram cannot be written as {out_file.name}. "
+            f"Choose a name that ends in one of {', '.join(_WRITTEN)}."
+        )
+    counted = [(len(batch), len(batch.points)) for batch in read_batches(file)]
+    n_streamline, n_point = np.array([(0, 0), *counted]).sum(axis=0).tolist()
+    if weights is not None and len(weights) != n_streamline:
+        raise TrackingError(
+            f"There are {len(weights)} weights, but {n_streamline} streamlines in {file.name}. "
+            "Give the weights that were made from this very file."
+        )
+    with _complete(out_file) as partial:
+        if out_file.suffix == ".trx":
+            write_trx(read_batches(file), partial, grid, (n_streamline, n_point), weights=weights)
+        else:
+            write_trk(read_batches(file), partial, grid, weights=weights)
+    _warn_of_none(n_streamline, out_file)
+    return n_streamline
 
 
-def _closely_spaced(points: Float[np.ndarray, "point 3"]) -> Float[np.ndarray, "sample 3"]:
-    """Put points between the points so that no voxel but a clipped corner is stepped over."""
-    steps = np.diff(points, axis=0)
-    if not len(steps):
-        return points
-    n_part = int(np.ceil(4 * np.abs(steps).max()))
-    if n_part <= 1:
-        return points
-    along = np.arange(n_part)[:, None] / n_part
-    between = points[:-1, None] + steps[:, None] * along  # (step, part, 3)
-    return np.concatenate([between.reshape(-1, 3), points[-1:]])
+@contextmanager
+def _complete(file: Path) -> Iterator[Path]:
+    """Give a file its name when it is whole; leave nothing if it never is."""
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.stem}-") as folder:
+        partial = Path(folder) / file.name
+        yield partial
+        partial.replace(file)
+
+
+def _warn_of_none(n_streamline: int, file: Path) -> None:
+    if n_streamline == 0:
+        LOGGER.warning("No streamline was found: %s is empty.", file.name)
 
 
 def _header_text(value: object) -> str:
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return " ".join(text.split())[:_N_HEADER_CHARACTER]
-
-
-def lengths_mm(
-    streamlines: Iterable[Float[np.ndarray, "_ 3"]], *, n_streamline: int | None = None
-) -> Float[np.ndarray, " streamline"]:
-    """Return the length of each streamline, or of the first few.
-
-    Parameters
-    ----------
-    streamlines
-        Points in mm, read once.
-    n_streamline
-        Stop after so many.
-
-    Returns
-    -------
-    lengths
-        In mm.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> lengths_mm([np.array([[0.0, 0.0, 0.0], [3.0, 4.0, 0.0]])])
-    array([5.])
-    """
-    some = itertools.islice(streamlines, n_streamline)
-    return np.array([float(np.linalg.norm(np.diff(s, axis=0), axis=1).sum()) for s in some])
