@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, isdefined, traits
 
@@ -27,10 +26,14 @@ from shd_bids.reports.fragments import data_table, fact_table
 from shd_bids.reports.metrics import fraction_metrics, residual_metrics, tract_metrics
 from shd_bids.response.estimate import FEW_VOXELS
 from shd_bids.response.io import read_response
+from shd_bids.tractography.survey import survey
+from shd_bids.tractography.tractogram import read_batches
 
 from .nifti import read_affine, read_array, read_mask
 from .preproc_figures import FiguresOutputSpec
 from .series import load_gradients
+
+_N_SHOWN = 12_000  # streamlines in the picture
 
 
 class _PlotResponseInputSpec(BaseInterfaceInputSpec):
@@ -193,11 +196,13 @@ class PlotTracts(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         spec, out = self.inputs, Path(runtime.cwd)
         affine, mask = read_affine(spec.mask_file), read_mask(spec.mask_file)
-        streamlines = nib.streamlines.load(spec.track_files["tractogram"]).streamlines
-        plot_tracts(streamlines, mask, affine, out / "tracts.png")
+        found = survey(
+            read_batches(Path(spec.track_files["tractogram"])), n_shown=_N_SHOWN, random_seed=0
+        )
+        plot_tracts(found.shown, mask, affine, out / "tracts.png")
         density = {"streamlines per voxel": read_array(spec.track_files["tdi"])}
         plot_maps(density, mask, affine, out / "density.png", label="streamlines", cmap="hot")
-        metrics = tract_metrics(list(streamlines))
+        metrics = tract_metrics(found.lengths_mm)
         facts = {
             "Streamlines": metrics["count"],
             "Length, median": f"{metrics['median_length_mm']:.0f} mm",

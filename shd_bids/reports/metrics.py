@@ -1,11 +1,9 @@
 """Small numbers that the report says beside its pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float
-
-from shd_bids.tractography.tractogram import lengths_mm
 
 Volume = Float[np.ndarray, "x y z"]
 Mask = Bool[np.ndarray, "x y z"]
@@ -95,22 +93,19 @@ def mask_volume_ml(mask: Mask, affine: Float[np.ndarray, "4 4"]) -> float:
     return round(float(mask.sum()) * voxel_mm3 / 1000.0, 6)
 
 
-def tract_metrics(
-    streamlines: Sequence[Float[np.ndarray, "_ 3"]],
-) -> dict[str, float | int]:
-    """Count streamlines and measure their length.
+def tract_metrics(lengths: Float[np.ndarray, " streamline"]) -> dict[str, float | int]:
+    """Count streamlines and sum up how long they are.
 
     Parameters
     ----------
-    streamlines
-        Points in millimetres.
+    lengths
+        Of each streamline, in mm.
 
     Returns
     -------
     dict[str, float | int]
         ``count``, ``median_length_mm``, ``p95_length_mm``.
     """
-    lengths = lengths_mm(streamlines)
     return {
         "count": lengths.size,
         "median_length_mm": _percentile(lengths, 50),

@@ -21,6 +21,7 @@ from PIL import Image
 from shd_bids.reports.figures.images import direction_legend
 from shd_bids.reports.figures.style import DARK, save_figure
 from shd_bids.reports.figures.views import VIEWS, View, shade_by_depth
+from shd_bids.tractography.streamlines import Streamlines
 
 LOGGER = logging.getLogger(__name__)
 
@@ -28,37 +29,30 @@ _TIMEOUT_S = 600
 
 
 def plot_tracts(
-    streamlines: Sequence[Float[np.ndarray, "_ 3"]],
+    streamlines: Streamlines,
     mask: Bool[np.ndarray, "x y z"],
     affine: Float[np.ndarray, "4 4"],
     out_file: Path,
-    *,
-    n_shown: int = 12000,
-    random_seed: int = 0,
 ) -> Path:
     """Draw streamlines inside a glass brain, coloured by direction, in three views.
 
     Parameters
     ----------
     streamlines
-        Points in RAS millimetres.
+        All of them are drawn; ten thousand fill the brain.
     mask
         Of the brain; its surface is the glass.
     affine
         Voxel to RAS millimetres.
     out_file
         ``.png``.
-    n_shown
-        At most so many streamlines, drawn at random, are shown.
-    random_seed
-        Of that choice.
 
     Returns
     -------
     Path
         ``out_file``.
     """
-    shown = _thin_out(streamlines, n_shown, random_seed)
+    shown = _thin_out(streamlines)
     with tempfile.TemporaryDirectory() as folder:
         scene_file, picture_file = Path(folder) / "scene.npz", Path(folder) / "scene.png"
         points = np.concatenate(shown) if shown else np.zeros((0, 3), dtype=np.float32)
@@ -89,17 +83,10 @@ def plot_tracts(
     return save_figure(figure, out_file, dpi=140)
 
 
-def _thin_out(
-    streamlines: Sequence[Float[np.ndarray, "_ 3"]], n_shown: int, random_seed: int
-) -> list[np.ndarray]:
-    """Choose streamlines at random and keep about every second millimetre of each."""
-    usable = [order for order, line in enumerate(streamlines) if len(line) > 1]
-    if len(usable) > n_shown:
-        generator = np.random.default_rng(random_seed)
-        usable = sorted(generator.choice(usable, n_shown, replace=False).tolist())
+def _thin_out(streamlines: Streamlines) -> list[np.ndarray]:
+    """Keep about every second millimetre of each streamline that is more than a point."""
     thinned = []
-    for order in usable:
-        line = np.asarray(streamlines[order], dtype=np.float32)
+    for line in streamlines.where(streamlines.n_points > 1):
         step_mm = float(np.linalg.norm(line[1] - line[0]))
         stride = max(1, round(1.5 / step_mm)) if step_mm > 0 else 1
         kept = np.unique(np.append(np.arange(0, len(line), stride), len(line) - 1))

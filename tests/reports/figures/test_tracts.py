@@ -10,6 +10,7 @@ from PIL import Image
 from shd_bids.reports.figures import tracts
 from shd_bids.reports.figures.tracts import plot_tracts
 from shd_bids.reports.figures.views import VIEWS
+from shd_bids.tractography.streamlines import Streamlines
 
 AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
 AFFINE[:3, 3] = -40.0
@@ -17,11 +18,11 @@ GRID = np.stack(np.meshgrid(*[np.arange(21)] * 3, indexing="ij"), axis=-1) * 4.0
 MASK = np.linalg.norm(GRID, axis=-1) < 38
 
 
-def bundle(direction, n_line: int = 60) -> list[np.ndarray]:
+def bundle(direction, n_line: int = 60) -> Streamlines:
     """Parallel lines through the middle."""
     shifts = np.random.default_rng(5).normal(0, 3, (n_line, 3))
     steps = np.linspace(-25, 25, 51)[:, None]
-    return [(steps * np.array(direction) + shift).astype(np.float32) for shift in shifts]
+    return Streamlines.of(steps * np.array(direction) + shift for shift in shifts)
 
 
 def columns_of_view(file, order: int) -> np.ndarray:
@@ -69,16 +70,15 @@ def test_when_vtk_cannot_render_a_warning_says_so(tmp_path, monkeypatch, caplog)
 
 def test_no_streamlines_and_no_mask_still_give_a_picture(tmp_path, monkeypatch):
     monkeypatch.setattr(tracts, "_render_apart", lambda *_: "no driver")
-    assert plot_tracts([], MASK & False, AFFINE, tmp_path / "tracts.png").exists()
+    assert plot_tracts(Streamlines.of([]), MASK & False, AFFINE, tmp_path / "tracts.png").exists()
 
 
-def test_long_tractograms_are_thinned_out_at_random_but_repeatably():
-    lines = bundle((1, 0, 0), 50)
-    first, second = (tracts._thin_out(lines, 10, 7) for _ in range(2))
-    assert len(first) == 10
-    assert all(np.array_equal(one, two) for one, two in zip(first, second, strict=True))
-    ends = {tuple(line[-1]) for line in lines}
-    assert all(tuple(line[-1]) in ends for line in first)
+def test_points_are_thinned_out_but_the_ends_stay_and_single_points_go():
+    lines = Streamlines.of([*bundle((0.5, 0, 0), 3), np.zeros((1, 3))])
+    thinned = tracts._thin_out(lines)
+    assert [len(line) for line in thinned] == [18] * 3
+    ends = [[line[0], line[-1]] for line in thinned]
+    np.testing.assert_array_equal(ends, lines.ends[:3])
 
 
 @pytest.mark.parametrize("view", VIEWS)
