@@ -9,11 +9,14 @@ import pytest
 from tractography.fodfs import AFFINES, angles_deg, delta_fodf, save_image
 
 from shd_bids.errors import TrackingError
+from shd_bids.tractography.grid import Grid
+from shd_bids.tractography.maps import map_streamlines
 from shd_bids.tractography.rules import TrackingRules
 from shd_bids.tractography.seeds import SeedRegion, white_matter_seeds
 from shd_bids.tractography.stopping import map_anatomy
+from shd_bids.tractography.streamlines import Streamlines
 from shd_bids.tractography.tracking import track_streamlines
-from shd_bids.tractography.tractogram import density_map, write_tck
+from shd_bids.tractography.tractogram import write_tck
 
 SHAPE = (24, 26, 22)
 ALONG = np.array([0.8, 0.48, 0.36])
@@ -92,7 +95,8 @@ def test_a_straight_bundle_is_followed_in_world_space(method, name, along):
 def test_every_point_lies_in_white_matter(name):
     affine = AFFINES[name]
     scene = _bundle(affine)
-    density = density_map(_track(scene, affine), affine, SHAPE)
+    walks = Streamlines.of(_track(scene, affine))
+    density = map_streamlines([walks], Grid(affine, SHAPE)).density
     assert density.max() > 5
     assert np.sum(density[scene[2]["WM"] == 0]) < 0.2 * density.sum()
 
@@ -302,7 +306,7 @@ def test_memory_grows_with_the_white_matter_not_with_the_image():
 def test_mrtrix_sees_the_streamlines_in_the_bundle(tmp_path, name):
     affine = AFFINES[name]
     scene = _bundle(affine)
-    write_tck(_track(scene, affine), tmp_path / "bundle.tck")
+    write_tck([Streamlines.of(_track(scene, affine))], tmp_path / "bundle.tck")
     grid = save_image(scene[2]["WM"], affine, tmp_path / "grid.nii.gz")
     subprocess.run(
         ["tckmap", "-quiet", "-template", grid, tmp_path / "bundle.tck", tmp_path / "tdi.nii.gz"],
