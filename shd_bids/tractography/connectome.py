@@ -6,6 +6,7 @@ the nearest label per voxel would be a lookup, but up to half a voxel's diagonal
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -80,8 +81,8 @@ class RegionFinder:
     ) -> None:
         if radius_mm <= 0:
             raise TrackingError(
-                f"Ends of streamlines are to be joined to regions within {radius_mm:g} mm; expected "
-                "more than 0, such as 4 (--connectome-radius-mm)."
+                f"Ends of streamlines are to be assigned to regions within {radius_mm:g} mm; "
+                "expected more than 0, such as 4 (--connectome-radius-mm)."
             )
         order = np.argsort(numbers)
         ascending = np.asarray(numbers, dtype=np.int64)[order]
@@ -225,3 +226,18 @@ def _divide(
     total: Float[np.ndarray, "region region"], count: Int[np.ndarray, "region region"]
 ) -> Float[np.ndarray, "region region"]:
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+
+
+def unique_names(names: Sequence[str], numbers: Sequence[str]) -> list[str]:
+    """Tell regions of one name apart by their labels: each names a column of the tables.
+
+    Examples
+    --------
+    >>> unique_names(["cortex", "other", "cortex", "name"], ["1", "2", "30", "4"])
+    ['cortex_1', 'other', 'cortex_30', 'name_4']
+    """
+    taken = Counter([*names, "name"])  # the first column is called name
+    return [
+        name if taken[name] == 1 else f"{name}_{number}"
+        for name, number in zip(names, numbers, strict=True)
+    ]

@@ -1,0 +1,119 @@
+"""Nodes that give every streamline a weight."""
+
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    CommandLine,
+    CommandLineInputSpec,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
+
+from shd_bids.errors import TrackingError
+from shd_bids.tractography.weights import five_tissues, read_weights, write_weights
+
+from .nifti import read_array, read_mask, write_array
+
+_N_LINE = 5
+_SIFT2_COLUMN = {
+    "Description": (
+        "Cross-section multiplier of a streamline. Times SIFT2Mu, and summed over the streamlines "
+        "of a bundle, it is the bundle's capacity in units of AFD times mm."
+    ),
+    "Units": "1",
+}
+
+
+class _TckSift2InputSpec(CommandLineInputSpec):
+    tck_file = File(exists=True, mandatory=True, argstr="%s", position=-3, desc="streamlines")
+    fod_file = File(exists=True, mandatory=True, argstr="%s", position=-2, desc="WM harmonics")
+    weights_file = traits.Str("weights.txt", usedefault=True, argstr="%s", position=-1)
+    mu_file = traits.Str("mu.txt", usedefault=True, argstr="-out_mu %s")
+    act_file = File(exists=True, argstr="-act %s", desc="five tissues")
+    n_threads = traits.Int(1, usedefault=True, argstr="-nthreads %d", nohash=True)
+    quiet = traits.Bool(True, usedefault=True, argstr="-quiet")
+    force = traits.Bool(True, usedefault=True, argstr="-force", desc="a node may run again")
+
+
+class TckSift2(CommandLine):
+    """Call MRtrix3's tcksift2."""
+
+    _cmd = "tcksift2"
+    input_spec = _TckSift2InputSpec
+    output_spec = TraitedSpec
+    _terminal_output = "allatonce"
+
+
+class _WeighBySift2InputSpec(BaseInterfaceInputSpec):
+    tck_file = File(exists=True, mandatory=True, desc="streamlines")
+    n_streamlines = traits.Int(mandatory=True, desc="streamlines in the file")
+    fod_files = traits.Dict(
+        traits.Str, File(exists=True), mandatory=True, desc="harmonics by tissue"
+    )
+    fraction_files = traits.Dict(
+        traits.Str, File(exists=True), desc="volume fraction by tissue; without three no -act"
+    )
+    mask_file = File(exists=True, mandatory=True, desc="brain mask")
+    n_threads = traits.Int(1, usedefault=True, nohash=True, desc="threads")
+
+
+class WeightsOutputSpec(TraitedSpec):
+    """What every method gives."""
+
+    weights_file = File(desc="one per streamline in their order, TSV with the column weight")
+    found = traits.Dict(desc="fields of the sidecar")
+
+
+class WeighBySift2(SimpleInterface):
+    """Weigh streamlines so that their density follows the fODFs, by MRtrix3's SIFT2."""
+
+    input_spec = _WeighBySift2InputSpec
+    output_spec = WeightsOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        spec, out = self.inputs, Path(runtime.cwd)
+        out_file = out / "weights.tsv"
+        self._results["found"] = {"WeightsMethod": "SIFT2", "weight": _SIFT2_COLUMN}
+        if spec.n_streamlines == 0:
+            out_file.write_text("weight\n", encoding="utf-8")
+            self._results["weights_file"] = str(out_file)
+            return runtime
+        command = TckSift2(
+            tck_file=spec.tck_file, fod_file=spec.fod_files["WM"], n_threads=spec.n_threads
+        )
+        if act_file := self._write_tissues(out):
+            command.inputs.act_file = act_file
+        ended = command.run(cwd=str(out), ignore_exception=True).runtime
+        if ended.returncode != 0:
+            said = "\n".join((ended.stderr or ended.stdout).strip().splitlines()[-_N_LINE:])
+            raise TrackingError(
+                f"tcksift2 failed on {Path(spec.tck_file).name} ({ended.returncode}):\n{said}\n"
+                "Use --streamline-weights none to do without."
+            )
+        weights = read_weights(out / "weights.txt")
+        if len(weights) != spec.n_streamlines:
+            raise TrackingError(
+                f"tcksift2 gave {len(weights)} weights for the {spec.n_streamlines} streamlines of "
+                f"{spec.tck_file}; expected one each. Use --streamline-weights none to do without."
+            )
+        self._results["weights_file"] = write_weights(weights, out_file)
+        self._results["found"] |= {
+            "SIFT2Mu": float((out / "mu.txt").read_text()),
+            "SIFT2AnatomicalConstraint": act_file is not None,
+        }
+        return runtime
+
+    def _write_tissues(self, out: Path) -> str | None:
+        files = self.inputs.fraction_files
+        if not isdefined(files):
+            return None
+        fractions = {tissue: read_array(file) for tissue, file in files.items()}
+        tissues = five_tissues(fractions, read_mask(self.inputs.mask_file))
+        if tissues is None:
+            return None
+        return write_array(tissues, self.inputs.mask_file, out / "5tt.nii.gz")
