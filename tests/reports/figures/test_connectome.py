@@ -1,0 +1,40 @@
+"""The picture of a connectome shows every pair that is joined, of few regions and of many."""
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from shd_bids.reports.figures.connectome import PairMatrices, plot_connectomes
+
+
+def _matrices(n_region: int, *, joined: bool) -> PairMatrices:
+    count = np.zeros((n_region, n_region), dtype=np.int64)
+    length = np.full(count.shape, np.nan)
+    if joined:
+        count[0, -1] = count[-1, 0] = 1
+        length[0, -1] = length[-1, 0] = 80.0
+    return PairMatrices(
+        [f"a very long name of a region {i}" for i in range(n_region)], count, length
+    )
+
+
+@pytest.mark.parametrize("n_region", [1, 10, 400])
+def test_a_single_streamline_is_seen(n_region, tmp_path):
+    pages = [
+        plot_connectomes({"x": _matrices(n_region, joined=joined)}, tmp_path / f"{joined}.png")
+        for joined in (False, True)
+    ]
+    empty, one = (np.asarray(Image.open(page).convert("RGB")).astype(int) for page in pages)
+    for color in (matplotlib.colormaps["magma"](0), matplotlib.colormaps["viridis"](255)):
+        near = [abs(page - 255 * np.array(color[:3])).max(axis=-1) < 2 for page in (empty, one)]
+        assert near[1].sum() > near[0].sum()
+
+
+def test_atlases_stand_below_each_other(tmp_path):
+    few = {"x": _matrices(3, joined=True)}
+    heights = [
+        Image.open(plot_connectomes(atlases, tmp_path / "x.png")).height
+        for atlases in (few, few | {"y": _matrices(5, joined=False)})
+    ]
+    assert heights[1] == 2 * heights[0]
