@@ -37,7 +37,7 @@ def two_bundles(affine: np.ndarray, n_lines: tuple[int, int], *, apart: float = 
             & (abs(offset[..., 2]) < _DEPTH)
         )
         rng = np.random.default_rng(0)
-        steps = np.arange(-_LENGTH, _LENGTH + 0.1, 0.5)[:, None]
+        steps = np.arange(-_LENGTH + 0.25, _LENGTH, 0.5)[:, None]
         lines = []
         for across, deep in rng.uniform(-1, 1, (n_line, 2)):
             start = middle + across * _WIDTH * side + [0, 0, deep * _DEPTH]

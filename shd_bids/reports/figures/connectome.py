@@ -17,7 +17,7 @@ _EMPTY = "#e4e7eb"  # pairs without streamlines
 _N_NAMED = 60  # more names than this cannot be read
 _N_CHARACTER = 24
 _PANEL_IN = 6.5
-_DPI = 120
+_DPI = 120, 300  # between them, a cell has two pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ def plot_connectomes(atlases: Mapping[str, PairMatrices], out_file: Path) -> Pat
         right.tick_params(labelleft=len(found.regions) > _N_NAMED)
         left.set_title(atlas, loc="left", fontsize=11, fontweight="bold", color=INK)
     n_widest = max(len(found.regions) for found in atlases.values())
-    return save_figure(figure, out_file, dpi=max(_DPI, round(1.5 * n_widest / _PANEL_IN)))
+    return save_figure(figure, out_file, dpi=int(np.clip(0.6 * n_widest, *_DPI)))
 
 
 def _draw(
@@ -88,7 +88,7 @@ def _draw(
             0.5, 0.5, "No streamline joins two regions.",
             transform=axes.transAxes, ha="center", color=INK, fontsize=11,
         )  # fmt: skip
-    axes.spines[:].set_color(FAINT)
+    axes.spines[:].set_visible(False)  # they would hide the outer rows of a large matrix
     if len(regions) <= _N_NAMED:
         size = min(9.0, 300 / max(len(regions), 1))
         names = [_shorten(name) for name in regions]
