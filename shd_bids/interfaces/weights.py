@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     CommandLine,
@@ -15,9 +16,12 @@ from nipype.interfaces.base import (
 )
 
 from shd_bids.errors import TrackingError
+from shd_bids.tractography.life import weigh_by_life
+from shd_bids.tractography.tractogram import read_batches
 from shd_bids.tractography.weights import five_tissues, read_weights, write_weights
 
-from .nifti import read_array, read_mask, write_array
+from .nifti import read_affine, read_array, read_mask, write_array
+from .series import SeriesInputSpec, load_series
 
 _N_LINE = 5
 _SIFT2_COLUMN = {
@@ -27,6 +31,14 @@ _SIFT2_COLUMN = {
     ),
     "Units": "1",
 }
+_LIFE_COLUMN = {
+    "Description": (
+        "What one point of a streamline adds to the signal of its voxel, as a share of that of a "
+        "stick of 0.001 mm2/s. It depends on the step of the streamlines."
+    ),
+    "Units": "1",
+}
+_MIN_WHITE = 0.1
 
 
 class _TckSift2InputSpec(CommandLineInputSpec):
@@ -117,3 +129,48 @@ class WeighBySift2(SimpleInterface):
         if tissues is None:
             return None
         return write_array(tissues, self.inputs.mask_file, out / "5tt.nii.gz")
+
+
+class _WeighByLifeInputSpec(SeriesInputSpec):
+    tck_file = File(exists=True, mandatory=True, desc="streamlines")
+    n_streamlines = traits.Int(mandatory=True, desc="streamlines in the file")
+    fraction_files = traits.Dict(
+        traits.Str, File(exists=True), mandatory=True, desc="volume fraction by tissue"
+    )
+    mask_file = File(exists=True, mandatory=True, desc="brain mask")
+    max_gb = traits.Float(mandatory=True, nohash=True, desc="memory that may be used")
+
+
+class WeighByLife(SimpleInterface):
+    """Weigh streamlines so that they explain the signal of one shell, by LiFE."""
+
+    input_spec = _WeighByLifeInputSpec
+    output_spec = WeightsOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        spec = self.inputs
+        series, gradients, shells = load_series(spec)
+        # The shell with most volumes; of two alike the outer one, which tells directions better.
+        shell = max(range(1, shells.n_shell), key=lambda one: (shells.counts[one], one))
+        volumes = shells.volumes(shell)
+        b0 = series[..., shells.volumes(0)].mean(axis=-1)
+        mask = read_mask(spec.mask_file) & (b0 > 0)
+        white = read_array(spec.fraction_files["WM"])
+        signal = series[..., volumes] / np.where(mask, b0, 1.0)[..., None]
+        weights = weigh_by_life(
+            read_batches(Path(spec.tck_file)), signal, gradients.bvals[volumes],
+            gradients.bvecs_ras[volumes], mask & (white > _MIN_WHITE), read_affine(spec.dwi_file),
+            max_gb=spec.max_gb,
+        )  # fmt: skip
+        if len(weights) != spec.n_streamlines:
+            raise TrackingError(
+                f"{spec.tck_file} holds {len(weights)} streamlines; expected {spec.n_streamlines}. "
+                "Was it changed after tracking? Run again with an empty work directory."
+            )
+        self._results["weights_file"] = write_weights(weights, Path(runtime.cwd) / "weights.tsv")
+        self._results["found"] = {
+            "WeightsMethod": "LiFE",
+            "LiFEShell": float(shells.bvals[shell]),
+            "weight": _LIFE_COLUMN,
+        }
+        return runtime

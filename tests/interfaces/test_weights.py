@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tractography.bundles import FRACTIONS, SHAPE, two_bundles
+from tractography.bundles import FRACTIONS, RATIO, RATIO_TOLERANCE, SHAPE, two_bundles
 from tractography.fodfs import AFFINES, delta_fodf, save_image
 
+from shd_bids.dwi.gradients import GradientTable, write_mrtrix_gradients
 from shd_bids.errors import TrackingError
-from shd_bids.interfaces.weights import WeighBySift2
+from shd_bids.interfaces.weights import WeighByLife, WeighBySift2
+from shd_bids.tractography.directions import spiral
 from shd_bids.tractography.tractogram import write_tck
 from shd_bids.tractography.weights import read_weights
 
@@ -43,9 +45,8 @@ def test_sift2_gives_bundles_the_ratio_of_their_volumes(tmp_path, monkeypatch):
     files = _files(tmp_path, AFFINES["oblique-las-anisotropic"], n_lines=(150, 50))
     found = WeighBySift2(**files).run().outputs
     weights = read_weights(Path(found.weights_file))
-    # The edges of the second bundle cut through voxels: its volume is known to a few percent.
     ratio = weights[:150].sum() / weights[150:].sum()
-    assert ratio == pytest.approx(FRACTIONS[0] / FRACTIONS[1], rel=0.15)
+    assert ratio == pytest.approx(RATIO, rel=RATIO_TOLERANCE)
     assert weights.dtype == np.float32
     assert found.found["SIFT2Mu"] > 0
     assert found.found["SIFT2AnatomicalConstraint"]
@@ -84,6 +85,40 @@ def test_without_three_tissues_sift2_does_without_anatomy(tmp_path, monkeypatch)
     assert "-act" not in (tmp_path / "said").read_text()
     assert found.found["SIFT2AnatomicalConstraint"] is False
     assert Path(found.weights_file).read_text() == "weight\n1\n2\n3\n"
+
+
+@pytest.mark.parametrize("n_lines", [(400, 300), (0, 0)])
+def test_life_gives_bundles_the_ratio_of_their_volumes(n_lines, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    affine = AFFINES["oblique-las-anisotropic"]
+    files = _files(tmp_path, affine, n_lines)
+    bvals = np.repeat([0.0, 1000.0, 3000.0], [2, 30, 40])
+    bvecs = np.concatenate([np.zeros((2, 3)), spiral(30), spiral(40)])
+    write_mrtrix_gradients(GradientTable(bvals, bvecs), tmp_path / "dwi.b")
+    bundles, rest = two_bundles(affine, (0, 0)), np.ones(SHAPE)
+    series = np.zeros((*SHAPE, len(bvals)))
+    for fraction, bundle in zip(FRACTIONS, bundles, strict=True):
+        tensor = np.exp(-bvals * (0.0003 + 0.0014 * (bvecs @ bundle.direction) ** 2))
+        series += fraction * bundle.inside[..., None] * tensor
+        rest -= fraction * bundle.inside
+    series = 500 * (series + rest[..., None] * np.exp(-bvals * 0.001)).astype(np.float32)
+    files["dwi_file"] = str(save_image(series, affine, tmp_path / "dwi.nii"))
+    del files["fod_files"]
+    found = (
+        WeighByLife(
+            **files, gradients_file=str(tmp_path / "dwi.b"), b0_threshold=50.0,
+            shell_tolerance=50.0, max_gb=1.0,
+        )
+        .run()
+        .outputs
+    )  # fmt: skip
+    weights = read_weights(Path(found.weights_file))
+    assert len(weights) == sum(n_lines)
+    assert found.found["LiFEShell"] == 3000
+    if len(weights):
+        assert weights[:400].sum() / weights[400:].sum() == pytest.approx(
+            RATIO, rel=RATIO_TOLERANCE
+        )
 
 
 def _pretend(tmp_path: Path, monkeypatch, commands: str) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from dipy.core.gradients import gradient_table
 from dipy.tracking.life import FiberModel
-from tractography.bundles import FRACTIONS, SHAPE, two_bundles
+from tractography.bundles import FRACTIONS, RATIO, RATIO_TOLERANCE, SHAPE, two_bundles
 from tractography.fodfs import AFFINES
 
 from shd_bids.errors import TrackingError
@@ -41,8 +41,7 @@ def test_bundles_have_the_ratio_of_their_volumes(name, apart):
     weights = _weigh(bundles, AFFINES[name])
     assert weights.min() >= 0
     ratio = weights[:400].sum() / weights[400:].sum()
-    print(name, apart, ratio)
-    assert ratio == pytest.approx(FRACTIONS[0] / FRACTIONS[1], rel=0.1)
+    assert ratio == pytest.approx(RATIO, rel=RATIO_TOLERANCE)
 
 
 def test_the_misfit_is_not_larger_than_that_of_dipy():
@@ -60,7 +59,6 @@ def test_the_misfit_is_not_larger_than_that_of_dipy():
     def misfit(weights):
         return np.linalg.norm(fit.life_matrix @ weights - fit.fit_data)
 
-    print(misfit(ours), misfit(fit.beta), np.corrcoef(ours, fit.beta))
     assert misfit(ours) < 1.02 * misfit(fit.beta)
 
 
