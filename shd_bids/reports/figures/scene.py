@@ -20,18 +20,19 @@ def render_scene(scene_file: Path, picture_file: Path) -> None:
     Parameters
     ----------
     scene_file
-        ``.npz`` with ``points`` and ``lengths`` of the streamlines, ``mask`` and ``affine``.
+        ``.npz`` with ``points``, ``lengths`` and ``colors`` of the streamlines, by direction if
+        there are no colours, ``mask`` and ``affine``.
     picture_file
         ``.png`` to write, as many squares wide as there are views.
     """
     with np.load(scene_file) as scene:
-        points, lengths = scene["points"], scene["lengths"]
+        points, lengths, colors = scene["points"], scene["lengths"], scene["colors"]
         glass = brain_surface(scene["mask"], scene["affine"])
     plotter = pv.Plotter(off_screen=True, window_size=[_VIEW_PIXELS, _VIEW_PIXELS])
     plotter.background_color = pv.Color("black")
     plotter.camera.parallel_projection = True
     lines = line_mesh(points, lengths)
-    hue = line_colors(points, lengths)
+    hue = np.repeat(colors, lengths, axis=0) if len(colors) else line_colors(points, lengths)
     lines["rgb"] = (255 * hue).astype(np.uint8)
     if len(points):
         plotter.add_mesh(lines, scalars="rgb", rgb=True, line_width=1.5, lighting=False)

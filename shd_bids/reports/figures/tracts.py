@@ -53,11 +53,45 @@ def plot_tracts(
         ``out_file``.
     """
     shown = _thin_out(streamlines)
+    figure = draw_in_glass(shown, mask, affine)
+    direction_legend(figure)
+    return save_figure(figure, out_file, dpi=140)
+
+
+def draw_in_glass(
+    streamlines: Sequence[Float[np.ndarray, "_ 3"]],
+    mask: Bool[np.ndarray, "x y z"],
+    affine: Float[np.ndarray, "4 4"],
+    *,
+    colors: Float[np.ndarray, "streamline 3"] | None = None,
+) -> Figure:
+    """Draw streamlines inside a glass brain in three views, with room for a legend at the foot.
+
+    Parameters
+    ----------
+    streamlines
+        Points in RAS millimetres, each of two points or more.
+    mask
+        Of the brain; its surface is the glass.
+    affine
+        Voxel to RAS millimetres.
+    colors
+        Red, green, blue of each streamline, 0 to 1; by direction if not given.
+
+    Returns
+    -------
+    Figure
+        To be saved.
+    """
+    shown = list(streamlines)
     with tempfile.TemporaryDirectory() as folder:
         scene_file, picture_file = Path(folder) / "scene.npz", Path(folder) / "scene.png"
         points = np.concatenate(shown) if shown else np.zeros((0, 3), dtype=np.float32)
         lengths = np.array([len(line) for line in shown], dtype=np.int64)
-        np.savez(scene_file, points=points, lengths=lengths, mask=mask, affine=affine)
+        np.savez(
+            scene_file, points=points, lengths=lengths, mask=mask, affine=affine,
+            colors=np.zeros((0, 3)) if colors is None else colors,
+        )  # fmt: skip
         problem = _render_apart(scene_file, picture_file)
         pictures: list[np.ndarray] = []
         if problem:
@@ -71,7 +105,7 @@ def plot_tracts(
         if pictures:
             axes.imshow(pictures[order], aspect="equal", interpolation="antialiased")
         else:
-            _draw_flat(axes, shown, mask, affine, view)
+            _draw_flat(axes, shown, colors, mask, affine, view)
         axes.set_axis_off()
         axes.set_title(view.name, color="white", fontsize=11)
         for x, letter in ((0.03, view.sides[0]), (0.97, view.sides[1])):
@@ -79,8 +113,7 @@ def plot_tracts(
                 x, 0.5, letter, color="white", fontsize=11, fontweight="bold", ha="center",
                 va="center", transform=axes.transAxes,
             )  # fmt: skip
-    direction_legend(figure)
-    return save_figure(figure, out_file, dpi=140)
+    return figure
 
 
 def _thin_out(streamlines: Streamlines) -> list[np.ndarray]:
@@ -113,6 +146,7 @@ def _render_apart(scene_file: Path, picture_file: Path) -> str:
 def _draw_flat(
     axes: Axes,
     streamlines: Sequence[np.ndarray],
+    colors: Float[np.ndarray, "streamline 3"] | None,
     mask: Bool[np.ndarray, "x y z"],
     affine: Float[np.ndarray, "4 4"],
     view: View,
@@ -122,14 +156,17 @@ def _draw_flat(
         segments = np.concatenate(
             [np.stack([line[:-1], line[1:]], axis=1) for line in streamlines]
         )  # (segment, end, axis)
-        direction = np.abs(segments[:, 1] - segments[:, 0])
-        hue = direction / np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-6)
+        if colors is None:
+            direction = np.abs(segments[:, 1] - segments[:, 0])
+            hue = direction / np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-6)
+        else:
+            hue = np.repeat(colors, [len(line) - 1 for line in streamlines], axis=0)
         turned = segments @ view.page.T
         depth = turned[:, :, 2].mean(axis=1)
         order = np.argsort(depth)
-        colors = (hue * shade_by_depth(depth)[:, None])[order]
+        shaded = (hue * shade_by_depth(depth)[:, None])[order]
         axes.add_collection(
-            LineCollection(list(turned[order, :, :2]), colors=colors, linewidths=0.4)
+            LineCollection(list(turned[order, :, :2]), colors=shaded, linewidths=0.4)
         )
     brain = np.argwhere(mask) @ affine[:3, :3].T + affine[:3, 3]
     ends = brain @ view.page.T if len(brain) else np.zeros((1, 3))
