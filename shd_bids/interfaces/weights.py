@@ -18,7 +18,12 @@ from nipype.interfaces.base import (
 from shd_bids.errors import TrackingError
 from shd_bids.tractography.life import weigh_by_life
 from shd_bids.tractography.tractogram import read_batches
-from shd_bids.tractography.weights import five_tissues, read_weights, write_weights
+from shd_bids.tractography.weights import (
+    choose_method,
+    five_tissues,
+    read_weights,
+    write_weights,
+)
 
 from .nifti import read_affine, read_array, read_mask, write_array
 from .series import SeriesInputSpec, load_series
@@ -95,6 +100,7 @@ class WeighBySift2(SimpleInterface):
             out_file.write_text("weight\n", encoding="utf-8")
             self._results["weights_file"] = str(out_file)
             return runtime
+        choose_method("sift2")
         command = TckSift2(
             tck_file=spec.tck_file, fod_file=spec.fod_files["WM"], n_threads=spec.n_threads
         )

@@ -8,7 +8,7 @@ from tractography.bundles import FRACTIONS, RATIO, RATIO_TOLERANCE, SHAPE, two_b
 from tractography.fodfs import AFFINES, delta_fodf, save_image
 
 from shd_bids.dwi.gradients import GradientTable, write_mrtrix_gradients
-from shd_bids.errors import TrackingError
+from shd_bids.errors import ConfigError, TrackingError
 from shd_bids.interfaces.weights import WeighByLife, WeighBySift2
 from shd_bids.tractography.directions import spiral
 from shd_bids.tractography.tractogram import write_tck
@@ -66,6 +66,14 @@ def test_what_the_program_complains_of_is_told(tmp_path, monkeypatch):
     files = _files(tmp_path, AFFINES["ras"])
     Path(files["fod_files"]["WM"]).write_bytes(b"no image")
     with pytest.raises(TrackingError, match=r"tcksift2 failed on a.tck(.|\n)*f\.nii"):
+        WeighBySift2(**files).run()
+
+
+def test_a_missing_program_is_named(tmp_path, monkeypatch):
+    files = _files(tmp_path, AFFINES["ras"])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match="--streamline-weights sift2 needs"):
         WeighBySift2(**files).run()
 
 
