@@ -24,7 +24,7 @@ from shd_bids.errors import ConfigError
 from .pairs import read_pairs
 from .responses import find_response_files
 
-_NAMES_OR_FILES = {"anat.anat_template", "anat.atlases"}
+_NAMES_OR_FILES = {"anat.anat_template", "anat.atlases", "tracking.seed_from"}
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -390,6 +390,11 @@ class TrackingConfig:
                 f"{self.max_length_mm:g}; the first must be smaller."
             )
 
+    @property
+    def wanted_streamlines(self) -> int:
+        """How many are kept where their number does not follow from the seeds."""
+        return 100_000 if self.n_streamlines is None else self.n_streamlines
+
 
 @dataclass(frozen=True)
 class ResourcesConfig:

@@ -96,7 +96,7 @@ class RecogniseBundles(SimpleInterface):
             measured.append(measure_bundle(label, bundle, found.to_model, model_lines[label], maps))
             if len(bundle):
                 files[label] = str(out / f"{label}.tck")
-                write_tck(bundle, Path(files[label]), settings={"bundle": label})
+                write_tck([bundle], Path(files[label]), settings={"bundle": label})
         self._results["bundle_files"] = files
         self._results["table_file"] = _write_bundles(measured, out / "bundles.tsv")
         self._results["profiles_file"] = _write_profiles(measured, out / "profiles.tsv")
@@ -210,8 +210,8 @@ class PlotBundles(SimpleInterface):
         files = {name: out / name for name in ("bundles.png", "profiles.svg", "bundletable.html")}
         plot_bundles(bundles, mask, affine, files["bundles.png"])
         profiles = {
-            name: {
-                label: Profile(some["mean"].to_numpy(float), some["std"].to_numpy(float))
+            str(name): {
+                str(label): Profile(some["mean"].to_numpy(float), some["std"].to_numpy(float))
                 for label, some in of_map.groupby("bundle", sort=False)
             }
             for name, of_map in rows.groupby("map", sort=False)
@@ -226,9 +226,9 @@ class PlotBundles(SimpleInterface):
 def _tabulate(table: pd.DataFrame) -> str:
     names = ["bundle", "streamlines", "mean length, mm", "volume, cm³", "profile starts"]
     rows = [
-        [row.bundle, row.n_streamlines, round(row.mean_length_mm), row.volume_mm3 / 1000, row.start]
-        if row.n_streamlines
-        else [row.bundle, "not found", "", "", ""]
-        for row in table.itertuples()
+        [label, count, round(length_mm), volume_mm3 / 1000, start]
+        if count
+        else [label, "not found", "", "", ""]
+        for label, count, length_mm, volume_mm3, start in table.to_numpy().tolist()
     ]
     return data_table(names, rows)

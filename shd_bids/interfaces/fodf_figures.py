@@ -183,7 +183,8 @@ class PlotMaps(SimpleInterface):
 
 
 class _PlotTractsInputSpec(BaseInterfaceInputSpec):
-    track_files = traits.Dict(traits.Str, File(exists=True), mandatory=True, desc="by kind")
+    tck_file = File(exists=True, mandatory=True, desc="streamlines")
+    map_files = traits.Dict(traits.Str, File(exists=True), mandatory=True, desc="maps of them")
     mask_file = File(exists=True, mandatory=True, desc="brain mask")
 
 
@@ -196,11 +197,9 @@ class PlotTracts(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         spec, out = self.inputs, Path(runtime.cwd)
         affine, mask = read_affine(spec.mask_file), read_mask(spec.mask_file)
-        found = survey(
-            read_batches(Path(spec.track_files["tractogram"])), n_shown=_N_SHOWN, random_seed=0
-        )
+        found = survey(read_batches(Path(spec.tck_file)), n_shown=_N_SHOWN, random_seed=0)
         plot_tracts(found.shown, mask, affine, out / "tracts.png")
-        density = {"streamlines per voxel": read_array(spec.track_files["tdi"])}
+        density = {"streamlines per voxel": read_array(spec.map_files["tdi"])}
         plot_maps(density, mask, affine, out / "density.png", label="streamlines", cmap="hot")
         metrics = tract_metrics(found.lengths_mm)
         facts = {

@@ -34,6 +34,12 @@ MAP_DESCRIPTIONS = {
     "gfa": ("Generalised fractional anisotropy of the fODF.", "1"),
     "dec": ("Directionally encoded colour of the fODF: red, green, blue.", "1"),
 }
+_TRACK_MAPS = {
+    "tdi": ("Number of streamlines that pass through each voxel.", "1"),
+    "tdihighres": ("Number of streamlines that pass through each voxel of a finer grid.", "1"),
+    "ends": ("Number of streamlines that begin or end in each voxel.", "1"),
+    "meanlength": ("Mean length of the streamlines that pass through each voxel.", "mm"),
+}
 _ENCODINGS = {
     "peaks": {"EncodingAxis": 3, "Reference": "xyz", "Type": "3vector"},
     "dec": {"EncodingAxis": 3, "Reference": "xyz", "Type": "dec"},
@@ -147,15 +153,17 @@ class DescribeModel(SimpleInterface):
 
 
 class _DescribeTractogramInputSpec(BaseInterfaceInputSpec):
+    method = traits.Str(mandatory=True, desc="how streamlines were followed")
     n_streamlines = traits.Int(mandatory=True, desc="streamlines in the file")
-    step_mm = traits.Float(mandatory=True, desc="length of a step")
-    settings = traits.Dict(mandatory=True, desc="settings of the tracking")
+    settings = traits.Dict(mandatory=True, desc="what was asked for")
+    found = traits.Dict(mandatory=True, desc="what came out")
     random_seed = traits.Int(mandatory=True, desc="seed")
     sources = traits.List(traits.Str, mandatory=True, desc="BIDS URIs")
+    tractogram_sources = traits.List(traits.Str, mandatory=True, desc="BIDS URI of the tractogram")
 
 
 class DescribeTractogram(SimpleInterface):
-    """Describe the tractogram and its density map."""
+    """Describe the tractogram and the maps of its streamlines."""
 
     input_spec = _DescribeTractogramInputSpec
     output_spec = _SidecarsOutputSpec
@@ -164,19 +172,21 @@ class DescribeTractogram(SimpleInterface):
         spec = self.inputs
         self._results["sidecars"] = {
             "tractogram": tractogram_sidecar(
-                method="probabilistic",
+                method=spec.method,
                 n_streamlines=spec.n_streamlines,
                 sources=spec.sources,
                 version=__version__,
-                settings=dict(spec.settings) | {"StepMillimetres": spec.step_mm},
+                settings=dict(spec.settings) | dict(spec.found),
                 random_seed=spec.random_seed,
-            ),
-            "tdi": generic_sidecar(
-                description="Number of streamlines that pass through each voxel.",
-                sources=spec.sources,
+            )
+        } | {
+            what: generic_sidecar(
+                description=description,
+                sources=spec.tractogram_sources,
                 version=__version__,
-                units="1",
-            ),
+                units=units,
+            )
+            for what, (description, units) in _TRACK_MAPS.items()
         }
         return runtime
 

@@ -18,6 +18,7 @@ from nipype.interfaces.base import (
 from shd_bids.tractography.grid import Grid
 from shd_bids.tractography.maps import map_streamlines
 from shd_bids.tractography.tractogram import convert, read_batches
+from shd_bids.tractography.weights import read_weights
 
 from .nifti import write_array
 
@@ -28,7 +29,7 @@ class _ConvertTractogramInputSpec(BaseInterfaceInputSpec):
         traits.Enum("tck", "trx", "trk"), mandatory=True, desc="tck must be given as such"
     )
     reference_file = File(exists=True, mandatory=True, desc="image on the grid of the series")
-    weights_file = File(exists=True, desc="text, one number for each streamline, # for comments")
+    weights_file = File(exists=True, desc="one weight per streamline, TSV")
 
 
 class _ConvertTractogramOutputSpec(TraitedSpec):
@@ -46,7 +47,7 @@ class ConvertTractogram(SimpleInterface):
         file = Path(spec.tractogram_file)
         weights = None
         if isdefined(spec.weights_file):
-            weights = np.loadtxt(spec.weights_file, dtype=np.float32, ndmin=1).ravel()
+            weights = read_weights(Path(spec.weights_file))
         files = {file.suffix[1:]: file}
         for kind in set(spec.formats) - set(files):
             files[kind] = Path(runtime.cwd) / f"{file.stem}.{kind}"
@@ -58,14 +59,16 @@ class ConvertTractogram(SimpleInterface):
 class _MapStreamlinesInputSpec(BaseInterfaceInputSpec):
     tractogram_file = File(exists=True, mandatory=True, desc="TCK, TRX or TRK")
     reference_file = File(exists=True, mandatory=True, desc="image on the grid of the series")
-    density_voxel_mm = traits.Float(desc="edge of the voxels of a second density map")
+    density_voxel_mm = traits.Float(
+        desc="edge of the voxels of the finer density map; half of the smallest if not given"
+    )
 
 
 class _MapStreamlinesOutputSpec(TraitedSpec):
     map_files = traits.Dict(
         traits.Str,
         File(exists=True),
-        desc="tdi, ends, meanlength; and tdihighres where density_voxel_mm was given",
+        desc="tdi, ends, meanlength, tdihighres",
     )
 
 
@@ -78,17 +81,17 @@ class MapStreamlines(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         spec, out = self.inputs, Path(runtime.cwd)
         grid = _grid(spec.reference_file)
-        fine = grid.at(spec.density_voxel_mm) if isdefined(spec.density_voxel_mm) else None
-        maps = map_streamlines(read_batches(Path(spec.tractogram_file)), grid, fine_grid=fine)
+        asked = spec.density_voxel_mm
+        fine = grid.at(asked if isdefined(asked) else grid.smallest_mm / 2)
+        maps = map_streamlines(read_batches(Path(spec.tractogram_file)), grid, fine)
         named = {"tdi": maps.density, "ends": maps.ends, "meanlength": maps.mean_length_mm}
         files = {
             name: write_array(data, spec.reference_file, out / f"{name}.nii.gz")
             for name, data in named.items()
         }
-        if fine is not None and maps.fine_density is not None:
-            files["tdihighres"] = _write_on(
-                fine, maps.fine_density, spec.reference_file, out / "tdihighres.nii.gz"
-            )
+        files["tdihighres"] = _write_on(
+            fine, maps.fine_density, spec.reference_file, out / "tdihighres.nii.gz"
+        )
         self._results["map_files"] = files
         return runtime
 

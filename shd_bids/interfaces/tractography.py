@@ -164,7 +164,8 @@ class TrackStreamlines(SimpleInterface):
             seeds_per_voxel=_given(spec.seeds_per_voxel),
             n_threads=spec.n_threads,
         )
-        header = {"step_mm": rules.step_mm, "method": rules.method, "seed": rules.random_seed}
+        # MRtrix3's programs look for the key step_size.
+        header = {"step_size": rules.step_mm, "method": rules.method, "seed": rules.random_seed}
         self._results["n_streamlines"] = write_tck(batches, tck_file, settings=header)
         self._results["tck_file"] = str(tck_file)
         self._results["settings"] = {

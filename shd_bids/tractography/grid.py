@@ -25,6 +25,11 @@ class Grid:
     affine: Float[np.ndarray, "4 4"]
     shape: tuple[int, int, int]
 
+    @property
+    def smallest_mm(self) -> float:
+        """The shortest side of a voxel."""
+        return float(np.linalg.norm(self.affine[:3, :3], axis=0).min())
+
     def at(self, voxel_mm: float) -> "Grid":
         """Lay cubes of another size over the same field of view, from the same corner.
 

@@ -25,18 +25,16 @@ class TrackMaps:
     mean_length_mm
         Mean length of the streamlines that pass through, in mm; 0 where there is none.
     fine_density
-        As `density`, on the fine grid; none if no such grid was given.
+        As `density`, on the fine grid.
     """
 
     density: Int[np.ndarray, "x y z"]
     ends: Int[np.ndarray, "x y z"]
     mean_length_mm: Float[np.ndarray, "x y z"]
-    fine_density: Int[np.ndarray, "u v w"] | None
+    fine_density: Int[np.ndarray, "u v w"]
 
 
-def map_streamlines(
-    batches: Iterable[Streamlines], grid: Grid, *, fine_grid: Grid | None = None
-) -> TrackMaps:
+def map_streamlines(batches: Iterable[Streamlines], grid: Grid, fine_grid: Grid) -> TrackMaps:
     """Count streamlines per voxel while they stream past.
 
     Parameters
@@ -55,13 +53,12 @@ def map_streamlines(
     """
     density, ends = (np.zeros(grid.shape, dtype=np.int32) for _ in range(2))
     total_mm = np.zeros(grid.shape)
-    fine_density = None if fine_grid is None else np.zeros(fine_grid.shape, dtype=np.int32)
+    fine_density = np.zeros(fine_grid.shape, dtype=np.int32)
     for batch in batches:
         owner, voxel = grid.crossed(batch)
         np.add.at(density.reshape(-1), voxel, _ONE)
         np.add.at(total_mm.reshape(-1), voxel, batch.lengths_mm[owner])
         np.add.at(ends.reshape(-1), grid.ended(batch)[1], _ONE)
-        if fine_grid is not None and fine_density is not None:
-            np.add.at(fine_density.reshape(-1), fine_grid.crossed(batch)[1], _ONE)
+        np.add.at(fine_density.reshape(-1), fine_grid.crossed(batch)[1], _ONE)
     mean_mm = (total_mm / np.maximum(density, 1)).astype(np.float32)
     return TrackMaps(density, ends, mean_mm, fine_density)

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from nibabel.affines import apply_affine
 
 from .draw import EvenLines, even_lines
+from .grid import Grid
 from .profiles import N_NODE, Profile, centroid, core_weights, profile, runs_backwards
 from .streamlines import Streamlines
-from .tractogram import density_map
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ def measure_bundle(
     lines[turn] = lines[turn, ::-1]
     weights = core_weights(lines)
     first = maps[0]
-    n_voxel = np.count_nonzero(density_map(bundle, first.affine, first.data.shape[:3]))
+    x, y, z = first.data.shape
+    n_voxel = len(np.unique(Grid(first.affine, (x, y, z)).crossed(bundle)[1]))
     return MeasuredBundle(
         label,
         start,

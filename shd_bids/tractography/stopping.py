@@ -103,8 +103,8 @@ def map_anatomy(
     """
     followed = mask & (afd_max(fodf_sh, mask) >= min_amplitude)
     if tissue is not None:
-        maps = [np.clip(np.nan_to_num(one), 0.0, 1.0) for one in np.moveaxis(tissue, -1, 0)]
-        return _anatomy(*maps, mask, followed, "T1w")
+        white, grey, fluid = np.clip(np.nan_to_num(np.moveaxis(tissue, -1, 0)), 0.0, 1.0)
+        return _anatomy(white, grey, fluid, mask, followed, "T1w")
     present = [name for name in ("WM", "GM", "CSF") if _is_present(fractions, name)]
     if len(present) == 3:
         grey, fluid = (_without_traces(fractions[name]) for name in ("GM", "CSF"))

@@ -154,10 +154,11 @@ def _track_seeds(
     found = Streamlines.of(tracker.follow(seeds, directions))
     if not field.anatomy.knows_grey_matter:
         found = _keep_inside(found, field)
-    lengths_mm = (found.n_points - 1) * rules.step_mm
-    slack_mm = 1e-3 * rules.step_mm
-    shortest = max(rules.min_length_mm, rules.step_mm) - slack_mm
-    kept = found.where((lengths_mm >= shortest) & (lengths_mm <= rules.max_length_mm + slack_mm))
+    n_step = found.n_points - 1
+    slack = 1e-3
+    fewest = max(rules.min_length_mm / rules.step_mm, 1.0) - slack
+    most = rules.max_length_mm / rules.step_mm + slack
+    kept = found.where((n_step >= fewest) & (n_step <= most))
     if rules.valid_ends == "not-csf" and len(kept):
         # The step that led to the stop is not part of the streamline; go it again.
         last = kept.first + kept.n_points - 1

@@ -13,7 +13,6 @@ from shd_bids.errors import ConfigError, TrackingError
 
 LOGGER = logging.getLogger(__name__)
 
-METHODS = ("auto", "sift2", "life", "none")
 COLUMN = "weight"
 _FIVE = ("GM", None, "WM", "CSF", None)  # cortical, deep, white, CSF, pathological
 
@@ -24,7 +23,8 @@ def choose_method(asked: str) -> str:
     Parameters
     ----------
     asked
-        One of `METHODS`; ``auto`` is ``sift2`` where MRtrix3 is installed, else ``none``.
+        As in `--streamline-weights`; ``auto`` is ``sift2`` where MRtrix3 is installed, else
+        ``none``.
 
     Returns
     -------

@@ -23,7 +23,7 @@ def _batch(*lines) -> Streamlines:
 
 
 def test_where_two_streamlines_meet_both_are_counted_and_their_lengths_averaged():
-    maps = map_streamlines([_batch(SHORT), _batch(LONG)], CUBES)
+    maps = map_streamlines([_batch(SHORT), _batch(LONG)], CUBES, CUBES)
     np.testing.assert_array_equal(maps.density[:, 5, 3], [0, 1, 1, 2, 1, 1, 1, 1, 1, 1, 0, 0])
     np.testing.assert_array_equal(maps.ends[:, 5, 3], [0, 1, 0, 2, 0, 0, 0, 0, 0, 1, 0, 0])
     np.testing.assert_array_equal(
@@ -34,7 +34,7 @@ def test_where_two_streamlines_meet_both_are_counted_and_their_lengths_averaged(
 
 
 def test_a_streamline_that_ends_where_it_began_counts_once():
-    maps = map_streamlines([_batch([*SHORT, SHORT[0]], [[6, 6, 6]])], CUBES)
+    maps = map_streamlines([_batch([*SHORT, SHORT[0]], [[6, 6, 6]])], CUBES, CUBES)
     assert maps.ends[1, 5, 3] == maps.ends[6, 6, 6] == maps.density[6, 6, 6] == 1
     assert maps.ends.sum() == 2
 
@@ -42,10 +42,10 @@ def test_a_streamline_that_ends_where_it_began_counts_once():
 def test_maps_do_not_depend_on_the_batches():
     walks = random_walks(AFFINES["oblique"], SHAPE, n=60)
     grid = Grid(AFFINES["oblique"], SHAPE)
-    whole = map_streamlines([walks], grid, fine_grid=grid.at(1.0))
+    whole = map_streamlines([walks], grid, grid.at(1.0))
     lines = list(walks)
     cut = (Streamlines.of(lines[first : first + 7]) for first in range(0, 60, 7))
-    parts = map_streamlines(cut, grid, fine_grid=grid.at(1.0))
+    parts = map_streamlines(cut, grid, grid.at(1.0))
     np.testing.assert_array_equal(parts.density, whole.density)
     np.testing.assert_array_equal(parts.ends, whole.ends)
     np.testing.assert_array_equal(parts.fine_density, whole.fine_density)
@@ -53,7 +53,7 @@ def test_maps_do_not_depend_on_the_batches():
 
 
 def test_no_streamline_gives_maps_of_nothing():
-    maps = map_streamlines([], CUBES, fine_grid=CUBES.at(0.5))
+    maps = map_streamlines([], CUBES, CUBES.at(0.5))
     assert maps.density.sum() == maps.ends.sum() == maps.mean_length_mm.sum() == 0
     assert maps.fine_density.shape == (24, 20, 16)
 
@@ -72,7 +72,7 @@ def test_mrtrix_maps_the_same(name, tmp_path):
         subprocess.run([*command, tmp_path / "out.nii.gz", *options], check=True)
         return nib.load(tmp_path / "out.nii.gz").get_fdata()
 
-    maps = map_streamlines([walks], grid, fine_grid=grid.at(0.8))
+    maps = map_streamlines([walks], grid, grid.at(0.8))
     # MRtrix3 looks at points along the way, so it misses corners; the more points, the fewer.
     density, fine = theirs("-upsample", "64"), theirs("-upsample", "64", "-vox", "0.8")
     fine_affine = nib.load(tmp_path / "out.nii.gz").affine

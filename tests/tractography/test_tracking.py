@@ -96,7 +96,8 @@ def test_every_point_lies_in_white_matter(name):
     affine = AFFINES[name]
     scene = _bundle(affine)
     walks = Streamlines.of(_track(scene, affine))
-    density = map_streamlines([walks], Grid(affine, SHAPE)).density
+    grid = Grid(affine, SHAPE)
+    density = map_streamlines([walks], grid, grid.at(1.0)).density
     assert density.max() > 5
     assert np.sum(density[scene[2]["WM"] == 0]) < 0.2 * density.sum()
 

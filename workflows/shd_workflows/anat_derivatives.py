@@ -35,6 +35,11 @@ def t1w_path(target: Target, anat: AnatPlan, suffix: str, extension: str, **extr
     ).as_posix()
 
 
+def tissue_path(target: Target) -> str:
+    """Give the path of the tissues of the T1w image on the series' grid."""
+    return target.path("probseg", ".nii.gz", datatype="anat", space=target.series.space_label)
+
+
 def transform_ends(target: Target, anat: AnatPlan) -> dict[str, tuple[str, str]]:
     """List the transforms that are saved, with the spaces that they lead from and to."""
     space = target.series.space_label
@@ -94,7 +99,7 @@ def init_anat_derivatives_wf(
             {"Description": "Brain mask of the T1w image, on the series' grid."} | of_mask,
         ),
         "tissue_dwi": (
-            target.path("probseg", ".nii.gz", datatype="anat", space=space),
+            tissue_path(target),
             {
                 "Description": "Tissue probabilities of the T1w image, on the series' grid.",
                 "LabelMap": list(TISSUES),
@@ -195,7 +200,7 @@ def init_given_anat_derivatives_wf(
                 "Sources": target.uris([anatomy.mask_file]) if anatomy.mask_file else tissue_uris,
             },
         ),
-        "tissue_dwi": (target.path("probseg", ".nii.gz", datatype="anat", space=space), tissue),
+        "tissue_dwi": (tissue_path(target), tissue),
     }
     inputnode = Node(IdentityInterface([f"{what}_file" for what in saved]), name="inputnode")
     for what, (path, sidecar) in saved.items():

@@ -1,7 +1,8 @@
 """The graphs that put results under their final names, each with its sidecar.
 
-Only here and in `anat_derivatives` are names of outputs decided. The names of all files are known
-before anything runs, so that every sidecar can say what its file was made from.
+Only here, in `anat_derivatives` and in `tract_derivatives` are names of outputs decided. The names
+of all files are known before anything runs, so that every sidecar can say what its file was made
+from.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,11 +18,11 @@ from shd_bids import __version__
 from shd_bids.bids.names import derivative_path
 from shd_bids.bids.preprocessed import PreprocessedSeries
 from shd_bids.bids.sidecars import bids_uri, generic_sidecar
-from shd_bids.config import TISSUES, DeconvConfig, PreprocConfig, TrackingConfig
+from shd_bids.config import TISSUES, PreprocConfig
 from shd_bids.dwi.confounds import DESCRIPTIONS
 from shd_bids.interfaces.derivatives import SaveDerivatives
 from shd_bids.interfaces.judgement import WriteSliceQuality
-from shd_bids.interfaces.sidecars import DescribeModel, DescribeResponse, DescribeTractogram
+from shd_bids.interfaces.sidecars import DescribeModel, DescribeResponse
 
 from .plan import SeriesPlan
 from .sources import Series, gradient_reading
@@ -386,64 +387,6 @@ def init_model_derivatives_wf(
             (inputnode, ds_weights, [(("weights_file", under, "weights"), "in_files")]),
             (describe_model, ds_weights, [("weights_sidecars", "sidecars")]),
         ])  # fmt: skip
-    return workflow
-
-
-def init_tractogram_derivatives_wf(
-    *, target: Target, model: str, tracking: TrackingConfig, deconv: DeconvConfig,
-    name: str = "tractogram_derivatives_wf",
-) -> LiterateWorkflow:  # fmt: skip
-    """Save the tractogram and its density map.
-
-    Inputs
-    ------
-    track_files
-        Tractogram and density map by kind.
-    n_streamlines
-        Number of streamlines in it.
-    step_mm
-        Length of a step.
-    """
-    workflow = LiterateWorkflow(name=name)
-    inputnode = Node(
-        IdentityInterface(["track_files", "n_streamlines", "step_mm"]), name="inputnode"
-    )
-    settings = {
-        "RequestedStreamlines": tracking.n_streamlines,
-        "MaxAngleDegrees": tracking.max_angle_deg,
-    }
-    describe_tractogram = Node(
-        DescribeTractogram(
-            settings=settings,
-            random_seed=deconv.random_seed,
-            sources=own_uris(
-                target.model_path(model, "fod", label="WM"),
-                target.model_path(model, "fraction", label="WM"),
-            ),
-        ),
-        name="describe_tractogram",
-    )
-    ds_tractogram = target.sink(
-        "ds_tractogram",
-        {
-            "tractogram": target.path(
-                "tractogram",
-                ".tck",
-                space=target.series.space_label,
-                model=model_label(model),
-                track="probabilistic",
-            ),
-            "tdi": target.model_path(model, "tdi"),
-        },
-    )
-    workflow.connect([
-        (inputnode, describe_tractogram, [
-            ("n_streamlines", "n_streamlines"),
-            ("step_mm", "step_mm"),
-        ]),
-        (inputnode, ds_tractogram, [("track_files", "in_files")]),
-        (describe_tractogram, ds_tractogram, [("sidecars", "sidecars")]),
-    ])  # fmt: skip
     return workflow
 
 

@@ -21,6 +21,7 @@ from .anat_derivatives import (
     init_atlas_derivatives_wf,
     init_given_anat_derivatives_wf,
     init_space_derivatives_wf,
+    tissue_path,
 )
 from .deconvolution import init_deconvolution_wf
 from .derivatives import (
@@ -28,7 +29,6 @@ from .derivatives import (
     init_model_derivatives_wf,
     init_preproc_derivatives_wf,
     init_response_derivatives_wf,
-    init_tractogram_derivatives_wf,
     model_label,
 )
 from .given_anat import init_given_anat_wf
@@ -53,6 +53,7 @@ from .spaces import (
     transforms_from,
     transforms_to,
 )
+from .tract_derivatives import init_tractogram_derivatives_wf
 from .tractography import init_tractography_wf
 
 _SERIES = ["dwi_file", "gradients_file", "mask_file"]
@@ -162,8 +163,9 @@ def init_series_wf(
         anat_wf = _add_anatomy(
             workflow, preproc_wf, write_quality, plan, target, n_threads, with_t1w
         )
-    elif plan.anat.given is not None and plan.anat.given.tissue_files:
-        _add_given_anatomy(workflow, preproc_wf, write_quality, plan.anat.given, target)
+    tissue_wf = anat_wf
+    if anat_wf is None and plan.anat.given is not None and plan.anat.given.tissue_files:
+        tissue_wf = _add_given_anatomy(workflow, preproc_wf, write_quality, plan.anat.given, target)
     _add_atlases(workflow, preproc_wf, anat_wf, plan, target, n_threads)
     models = plan.models if level >= LEVELS.index("fod") else ()
     space_wfs = _add_spaces(workflow, preproc_wf, anat_wf, plan, target, n_threads, models)
@@ -224,24 +226,60 @@ def init_series_wf(
     if level < LEVELS.index("full") or config.tracking.skip_tractography:
         return workflow
 
-    tracked = plan.models[0]
-    tractography_wf = init_tractography_wf(
-        tracking=config.tracking,
+    _add_tracts(workflow, preproc_wf, tissue_wf, plan, config, target, coefficients_gb, n_threads)
+    return workflow
+
+
+def _add_tracts(
+    workflow: LiterateWorkflow,
+    preproc_wf: LiterateWorkflow,
+    tissue_wf: LiterateWorkflow | None,
+    plan: SeriesPlan,
+    config: RunConfig,
+    target: Target,
+    coefficients_gb: float,
+    n_threads: int,
+) -> None:
+    """Follow the first model, and save and picture what comes of it."""
+    model, tracking = plan.models[0], config.tracking
+    atlases = [atlas.label for atlas in plan.anat.atlases]
+    tracts_wf = init_tractography_wf(
+        tracking=tracking,
+        preproc=config.preproc,
+        weights=plan.weights,
+        atlases=atlases,
+        with_t1w=tissue_wf is not None,
         random_seed=config.deconv.random_seed,
         coefficients_gb=coefficients_gb,
+        size_gb=plan.size_gb(),
         n_threads=n_threads,
+        mem_gb=config.resources.mem or 8.0,
     )
-    save_tracts_wf = init_tractogram_derivatives_wf(
-        target=target, model=tracked, tracking=config.tracking, deconv=config.deconv
+    save_wf = init_tractogram_derivatives_wf(
+        target=target,
+        model=model,
+        tracking=tracking,
+        weights=plan.weights,
+        atlases=atlases,
+        random_seed=config.deconv.random_seed,
+        tissue_path=None if tissue_wf is None else tissue_path(target),
     )
-    fit_wf = workflow.get_node(f"{model_label(tracked)}_wf")
-    _connect(workflow, preproc_wf, tractography_wf, ["mask_file"])
-    _connect(workflow, fit_wf, tractography_wf, ["fod_files", "fraction_files"])
-    _connect(workflow, tractography_wf, save_tracts_wf, ["track_files", "n_streamlines", "step_mm"])
-    report_tracts_wf = init_tracts_report_wf(target=target)
-    _connect(workflow, preproc_wf, report_tracts_wf, ["mask_file"])
-    _connect(workflow, tractography_wf, report_tracts_wf, ["track_files"])
-    return workflow
+    report_wf = init_tracts_report_wf(
+        target=target, atlases=atlases, with_bundles=tracking.model_bundles is not None
+    )
+    fit_wf = workflow.get_node(f"{model_label(model)}_wf")
+    _connect(workflow, fit_wf, tracts_wf, ["fod_files", "fraction_files", "map_files"])
+    _connect(workflow, preproc_wf, tracts_wf, ["mask_file"])
+    if plan.weights == "life":
+        _connect(workflow, preproc_wf, tracts_wf, ["dwi_file", "gradients_file"])
+    if tissue_wf is not None:
+        _connect(workflow, tissue_wf, tracts_wf, ["tissue_dwi_file"])
+    for stem in map(atlas_wf_name, atlases):
+        atlas_wf = workflow.get_node(f"{stem}_wf")
+        _connect(workflow, atlas_wf, tracts_wf, ["atlas_file", "table_file"], prefix=f"{stem}_")
+    _connect_shared(workflow, tracts_wf, save_wf)
+    _connect_shared(workflow, tracts_wf, report_wf)
+    _connect(workflow, preproc_wf, report_wf, ["mask_file"])
 
 
 def _add_anatomy(
@@ -269,12 +307,13 @@ def _add_given_anatomy(
     write_quality: Node,
     anatomy: PreprocessedAnatomy,
     target: Target,
-) -> None:
+) -> LiterateWorkflow:
     """Bring the tissues that came with a series to its grid; save, picture and measure them."""
     tissue_gb = 4e-9 * float(np.prod(open_image(anatomy.tissue_files[0]).shape))
     anat_wf = init_given_anat_wf(anatomy=anatomy, size_gb=tissue_gb)
     save_wf = init_given_anat_derivatives_wf(target=target, anatomy=anatomy)
     _connect_anatomy(workflow, preproc_wf, write_quality, anat_wf, save_wf, target)
+    return anat_wf
 
 
 def _connect_anatomy(

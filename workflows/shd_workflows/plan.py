@@ -32,6 +32,7 @@ from shd_bids.errors import ConfigError, ImageError
 from .anat_plan import AnatPlan, plan_anat
 from .geometry_plan import GeometryPlan, plan_geometry
 from .sources import Series
+from .tracking_plan import plan_tracking
 
 LOGGER = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class SeriesPlan:
     anat: AnatPlan
     shell_bvals: tuple[float, ...]  # s/mm², b=0 first
     models: tuple[str, ...]
+    weights: str  # of streamlines: sift2, life or none
 
     @property
     def name(self) -> str:
@@ -100,6 +102,7 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
         slice_axis, ringing = _plan_unringing(series, images[0].shape, config.preproc)
         growth = _growth(images[0], config.preproc)
     shell_bvals = _find_shells(gradients, config.preproc)
+    anat = plan_anat(series, config.anat)
     x, y, z, _ = images[0].shape
     return SeriesPlan(
         series,
@@ -108,9 +111,10 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
         geometry,
         slice_axis,
         ringing,
-        plan_anat(series, config.anat),
+        anat,
         shell_bvals,
         choose_models(config.deconv.fod_models, n_shell=len(shell_bvals)),
+        plan_tracking(config, anat, n_shell=len(shell_bvals)),
     )
 
 

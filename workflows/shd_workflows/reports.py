@@ -14,6 +14,8 @@ from niworkflows.engine.workflows import LiterateWorkflow
 from shd_bids.bids.preprocessed import PreprocessedSeries
 from shd_bids.config import PreprocConfig
 from shd_bids.interfaces.anat_figures import PlotAtlases
+from shd_bids.interfaces.bundles import PlotBundles
+from shd_bids.interfaces.connectome import PlotConnectomes
 from shd_bids.interfaces.distortion import PlotDistortion
 from shd_bids.interfaces.fodf_figures import PlotFodf, PlotMaps, PlotResponse, PlotTracts
 from shd_bids.interfaces.preproc_figures import (
@@ -387,13 +389,34 @@ def init_fodf_report_wf(
     return workflow
 
 
-def init_tracts_report_wf(*, target: Target, name: str = "tracts_report_wf") -> LiterateWorkflow:
-    """Picture the streamlines.
+def init_tracts_report_wf(
+    *,
+    target: Target,
+    atlases: Sequence[str],
+    with_bundles: bool,
+    name: str = "tracts_report_wf",
+) -> LiterateWorkflow:
+    """Picture the streamlines, what they join and the bundles among them.
+
+    Parameters
+    ----------
+    target
+        Where the figures go.
+    atlases
+        Labels of the atlases whose regions are joined.
+    with_bundles
+        Whether bundles were looked for.
+    name
+        Name of the workflow.
 
     Inputs
     ------
-    track_files, mask_file
-        Tractogram and density map by kind; brain mask.
+    tck_file, track_map_files, mask_file
+        Streamlines, maps of them, brain mask.
+    <atlas>_connectome_files, <atlas>_connectome_found
+        Of each atlas.
+    bundle_files, bundle_table_file, profiles_file
+        Only with bundles.
 
     Outputs
     -------
@@ -401,15 +424,52 @@ def init_tracts_report_wf(*, target: Target, name: str = "tracts_report_wf") -> 
         Figures end in sinks.
     """
     workflow = LiterateWorkflow(name=name)
-    inputnode = Node(IdentityInterface(["track_files", "mask_file"]), name="inputnode")
+    fields = ["tck_file", "track_map_files", "mask_file"]
+    stems = [atlas_wf_name(atlas) for atlas in atlases]
+    fields += [f"{stem}_connectome_{what}" for stem in stems for what in ("files", "found")]
+    fields += ["bundle_files", "bundle_table_file", "profiles_file"] if with_bundles else []
+    inputnode = Node(IdentityInterface(fields), name="inputnode")
     plot_tracts = Node(PlotTracts(), name="plot_tracts", mem_gb=1.5)
     ds_tracts = _figure_sink(
         target, "ds_tracts", tracts=".png", density=".png", tractography=".html"
     )
     workflow.connect([
-        (inputnode, plot_tracts, [("track_files", "track_files"), ("mask_file", "mask_file")]),
+        (inputnode, plot_tracts, [
+            ("tck_file", "tck_file"),
+            ("track_map_files", "map_files"),
+            ("mask_file", "mask_file"),
+        ]),
         (plot_tracts, ds_tracts, [("out_files", "in_files")]),
     ])  # fmt: skip
+    if atlases:
+        plot_connectomes = Node(
+            PlotConnectomes(names=list(atlases)), name="plot_connectomes", mem_gb=0.5
+        )
+        ds_connectomes = _figure_sink(
+            target, "ds_connectomes", connectomes=".png", connectomenumbers=".html"
+        )
+        for what, field in (("files", "table_files"), ("found", "found")):
+            gather = Node(Merge(len(stems)), name=f"gather_{what}", run_without_submitting=True)
+            links = [(f"{stem}_connectome_{what}", f"in{i}") for i, stem in enumerate(stems, 1)]
+            workflow.connect([
+                (inputnode, gather, links),
+                (gather, plot_connectomes, [("out", field)]),
+            ])  # fmt: skip
+        workflow.connect([(plot_connectomes, ds_connectomes, [("out_files", "in_files")])])
+    if with_bundles:
+        plot_bundles = Node(PlotBundles(), name="plot_bundles", mem_gb=1.5)
+        ds_bundles = _figure_sink(
+            target, "ds_bundles", bundles=".png", profiles=".svg", bundletable=".html"
+        )
+        workflow.connect([
+            (inputnode, plot_bundles, [
+                ("bundle_files", "bundle_files"),
+                ("bundle_table_file", "table_file"),
+                ("profiles_file", "profiles_file"),
+                ("mask_file", "mask_file"),
+            ]),
+            (plot_bundles, ds_bundles, [("out_files", "in_files")]),
+        ])  # fmt: skip
     return workflow
 
 

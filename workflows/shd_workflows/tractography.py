@@ -1,19 +1,42 @@
-"""The graph that follows fibre orientations."""
+"""The graph that follows fibre orientations, and what is made of the streamlines."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 from nipype import Node
 from nipype.interfaces.utility import IdentityInterface
 from niworkflows.engine.workflows import LiterateWorkflow
 
-from shd_bids.config import TrackingConfig
+from shd_bids.config import PreprocConfig, TrackingConfig
+from shd_bids.interfaces.bundles import RecogniseBundles
+from shd_bids.interfaces.connectome import BuildConnectome
+from shd_bids.interfaces.tractograms import ConvertTractogram, MapStreamlines
 from shd_bids.interfaces.tractography import TrackStreamlines
+from shd_bids.interfaces.weights import WeighByLife, WeighBySift2
+
+from .spaces import atlas_wf_name
+
+#: What each method is called in the methods paragraph.
+_METHODS = {
+    "probabilistic": "probabilistically",
+    "deterministic": "deterministically along interpolated peaks (EuDX [@eudx])",
+    "ptt": "by parallel transport [@ptt]",
+    "pft": "by particle filtering [@girard2014]",
+}
 
 
 def init_tractography_wf(
     *,
     tracking: TrackingConfig,
+    preproc: PreprocConfig,
+    weights: str,
+    atlases: Sequence[str],
+    with_t1w: bool,
     random_seed: int,
     coefficients_gb: float,
+    size_gb: float,
     n_threads: int,
+    mem_gb: float,
     name: str = "tractography_wf",
 ) -> LiterateWorkflow:
     """Build the tracking of one model.
@@ -22,67 +45,260 @@ def init_tractography_wf(
     ----------
     tracking
         Settings of the stage.
+    preproc
+        Its b=0 threshold and shell tolerance.
+    weights
+        ``sift2``, ``life`` or ``none``: how streamlines are weighed.
+    atlases
+        Labels of the atlases whose regions are joined.
+    with_t1w
+        Whether there are tissues of a T1w image to stop by.
     random_seed
         Seed of seeds and directions.
     coefficients_gb
         Size of the harmonics as 32-bit floats, in GB.
+    size_gb
+        Size of the series as 32-bit floats, in GB.
     n_threads
         Threads of one step.
+    mem_gb
+        Memory that all steps may use, GB.
     name
         Name of the workflow.
 
     Inputs
     ------
-    fod_files, fraction_files
-        Harmonics and volume fraction, by tissue.
+    fod_files, fraction_files, map_files
+        Harmonics and volume fraction by tissue, maps by parameter.
     mask_file
         Brain mask.
+    dwi_file, gradients_file
+        The series; only for ``life``.
+    tissue_dwi_file
+        Tissues of the T1w image on the series' grid; only `with_t1w`.
+    <atlas>_atlas_file, <atlas>_table_file
+        Regions on the series' grid and their names.
 
     Outputs
     -------
-    track_files
-        Tractogram (TCK) and density map, by kind.
+    tck_file
+        Streamlines, TCK.
+    tractogram_files
+        Streamlines by format.
+    track_map_files
+        Density, ends and mean length, by parameter.
     n_streamlines
         Number of streamlines.
-    step_mm
-        Length of a step.
+    settings
+        What came out, for sidecars.
+    weights_file, weights_found
+        A weight per streamline and how it came about; only with weights.
+    <atlas>_connectome_files, <atlas>_connectome_found
+        Matrices and nodes of an atlas, and how ends were assigned.
+    bundle_files, bundle_table_file, profiles_file, bundle_settings
+        What was recognised; only with model bundles.
     """
     workflow = LiterateWorkflow(name=name)
-    workflow.__desc__ = (
-        "\n\n### Tractography\n\n"
-        f"{tracking.n_streamlines} streamlines were tracked probabilistically with DIPY [@dipy], "
-        "from seeds in white matter, stopping by the tissue fractions of the deconvolution "
-        f"(at most {tracking.max_angle_deg:g}° a step). "
-    )
-    inputnode = Node(
-        IdentityInterface(["fod_files", "fraction_files", "mask_file"]), name="inputnode"
-    )
-    outputnode = Node(
-        IdentityInterface(["track_files", "n_streamlines", "step_mm"]), name="outputnode"
-    )
+    workflow.__desc__ = _describe(tracking, weights, with_t1w, bool(atlases))
+    given = ["fod_files", "fraction_files", "map_files", "mask_file"]
+    given += ["dwi_file", "gradients_file"] if weights == "life" else []
+    given += ["tissue_dwi_file"] if with_t1w else []
+    regions = {label: atlas_wf_name(label) for label in atlases}
+    given += [f"{name}_{what}_file" for name in regions.values() for what in ("atlas", "table")]
+    results = ["tck_file", "tractogram_files", "track_map_files", "n_streamlines", "settings"]
+    results += ["weights_file", "weights_found"] if weights != "none" else []
+    results += [
+        f"{name}_connectome_{what}" for name in regions.values() for what in ("files", "found")
+    ]
+    if tracking.model_bundles is not None:
+        results += ["bundle_files", "bundle_table_file", "profiles_file", "bundle_settings"]
+    inputnode = Node(IdentityInterface(given), name="inputnode")
+    outputnode = Node(IdentityInterface(results), name="outputnode")
     track_streamlines = Node(
         TrackStreamlines(
-            n_streamlines=tracking.n_streamlines,
+            method=tracking.tracking_method,
+            seed_from=tracking.seed_from,
             max_angle_deg=tracking.max_angle_deg,
+            min_length_mm=tracking.min_length_mm,
+            max_length_mm=tracking.max_length_mm,
+            valid_ends=tracking.valid_ends,
             random_seed=random_seed,
             n_threads=n_threads,
         ),
         name="track_streamlines",
         n_procs=n_threads,
-        mem_gb=1.0 + 12 * coefficients_gb,
+        mem_gb=1.0 + 18 * coefficients_gb,  # amplitudes take 16 times the harmonics
     )
+    if tracking.seeds_per_voxel is not None:
+        track_streamlines.inputs.seeds_per_voxel = tracking.seeds_per_voxel
+    else:
+        track_streamlines.inputs.n_streamlines = tracking.wanted_streamlines
     if tracking.step_mm is not None:
         track_streamlines.inputs.step_mm = tracking.step_mm
+    map_streamlines = Node(MapStreamlines(), name="map_streamlines", mem_gb=1.0)
+    if tracking.density_voxel_mm is not None:
+        map_streamlines.inputs.density_voxel_mm = tracking.density_voxel_mm
+    convert_tractogram = Node(
+        ConvertTractogram(formats=list(tracking.tractogram_formats)),
+        name="convert_tractogram",
+        mem_gb=1.0,
+    )
+    if with_t1w:
+        workflow.connect([(inputnode, track_streamlines, [("tissue_dwi_file", "tissue_file")])])
     workflow.connect([
         (inputnode, track_streamlines, [
             ("fod_files", "fod_files"),
             ("fraction_files", "fraction_files"),
             ("mask_file", "mask_file"),
         ]),
+        (inputnode, map_streamlines, [("mask_file", "reference_file")]),
+        (track_streamlines, map_streamlines, [("tck_file", "tractogram_file")]),
+        (inputnode, convert_tractogram, [("mask_file", "reference_file")]),
+        (track_streamlines, convert_tractogram, [("tck_file", "tractogram_file")]),
         (track_streamlines, outputnode, [
-            ("track_files", "track_files"),
+            ("tck_file", "tck_file"),
             ("n_streamlines", "n_streamlines"),
-            ("step_mm", "step_mm"),
+            ("settings", "settings"),
+        ]),
+        (map_streamlines, outputnode, [("map_files", "track_map_files")]),
+        (convert_tractogram, outputnode, [("tractogram_files", "tractogram_files")]),
+    ])  # fmt: skip
+    weigh_streamlines = None
+    if weights != "none":
+        weigh_streamlines = _weigh(workflow, weights, preproc, size_gb, n_threads, mem_gb)
+        workflow.connect([
+            (weigh_streamlines, convert_tractogram, [("weights_file", "weights_file")]),
+        ])  # fmt: skip
+    for name in regions.values():
+        _connect_regions(workflow, name, tracking.assignment_radius_mm, weigh_streamlines)
+    if tracking.model_bundles is not None:
+        _find_bundles(workflow, tracking.model_bundles, random_seed)
+    return workflow
+
+
+def _weigh(
+    workflow: LiterateWorkflow,
+    method: str,
+    preproc: PreprocConfig,
+    size_gb: float,
+    n_threads: int,
+    mem_gb: float,
+) -> Node:
+    """Give each streamline a weight."""
+    inputnode, outputnode = workflow.get_node("inputnode"), workflow.get_node("outputnode")
+    if method == "sift2":
+        interface, fields, need_gb = WeighBySift2(n_threads=n_threads), ["fod_files"], 4.0
+    else:
+        need_gb = max(0.5 * mem_gb, 1.0)
+        interface = WeighByLife(
+            b0_threshold=preproc.b0_threshold,
+            shell_tolerance=preproc.shell_tolerance,
+            max_gb=max(need_gb - size_gb, 0.5),
+        )
+        fields = ["dwi_file", "gradients_file"]
+    weigh_streamlines = Node(
+        interface, name="weigh_streamlines", n_procs=n_threads, mem_gb=min(need_gb, mem_gb)
+    )
+    workflow.connect([
+        (inputnode, weigh_streamlines, [
+            (field, field) for field in [*fields, "fraction_files", "mask_file"]
+        ]),
+        (workflow.get_node("track_streamlines"), weigh_streamlines, [
+            ("tck_file", "tck_file"),
+            ("n_streamlines", "n_streamlines"),
+        ]),
+        (weigh_streamlines, outputnode, [
+            ("weights_file", "weights_file"),
+            ("found", "weights_found"),
         ]),
     ])  # fmt: skip
-    return workflow
+    return weigh_streamlines
+
+
+def _connect_regions(
+    workflow: LiterateWorkflow, name: str, radius_mm: float, weigh_streamlines: Node | None
+) -> None:
+    """Count the streamlines between the regions of one atlas."""
+    inputnode, outputnode = workflow.get_node("inputnode"), workflow.get_node("outputnode")
+    build_connectome = Node(
+        BuildConnectome(radius_mm=radius_mm), name=f"build_{name}_connectome", mem_gb=1.0
+    )
+    workflow.connect([
+        (inputnode, build_connectome, [
+            (f"{name}_atlas_file", "atlas_file"),
+            (f"{name}_table_file", "table_file"),
+            (("map_files", _afd), "afd_file"),
+        ]),
+        (workflow.get_node("track_streamlines"), build_connectome, [("tck_file", "tck_file")]),
+        (build_connectome, outputnode, [
+            ("table_files", f"{name}_connectome_files"),
+            ("found", f"{name}_connectome_found"),
+        ]),
+    ])  # fmt: skip
+    if weigh_streamlines is not None:
+        workflow.connect(
+            [(weigh_streamlines, build_connectome, [("weights_file", "weights_file")])]
+        )
+
+
+def _find_bundles(workflow: LiterateWorkflow, model_dir: Path, random_seed: int) -> None:
+    """Look for the bundles that the user gave models of."""
+    recognise_bundles = Node(
+        RecogniseBundles(model_dir=str(model_dir), random_seed=random_seed),
+        name="recognise_bundles",
+        mem_gb=4.0,
+    )
+    workflow.connect([
+        (workflow.get_node("inputnode"), recognise_bundles, [
+            (("map_files", _profiled), "map_files"),
+        ]),
+        (workflow.get_node("track_streamlines"), recognise_bundles, [
+            ("tck_file", "tractogram_file"),
+        ]),
+        (recognise_bundles, workflow.get_node("outputnode"), [
+            ("bundle_files", "bundle_files"),
+            ("table_file", "bundle_table_file"),
+            ("profiles_file", "profiles_file"),
+            ("settings", "bundle_settings"),
+        ]),
+    ])  # fmt: skip
+
+
+def _describe(tracking: TrackingConfig, weights: str, with_t1w: bool, with_atlas: bool) -> str:
+    number = (
+        f"{tracking.wanted_streamlines} streamlines"
+        if tracking.seeds_per_voxel is None
+        else f"Streamlines from {tracking.seeds_per_voxel} seeds in each voxel"
+    )
+    place = {"white-matter": "white matter", "interface": "the border of grey and white matter"}
+    start = place.get(tracking.seed_from, f"voxels of {Path(tracking.seed_from).name}")
+    tissues = "of the T1w image" if with_t1w else "by the deconvolution"
+    text = (
+        f"\n\n### Tractography\n\n{number} were tracked {_METHODS[tracking.tracking_method]} with "
+        f"DIPY [@dipy], from {start}, stopping by the tissues {tissues} "
+        f"(at most {tracking.max_angle_deg:g}° a step, {tracking.min_length_mm:g} to "
+        f"{tracking.max_length_mm:g} mm; ends: {tracking.valid_ends}). "
+    )
+    if with_t1w:
+        text += "The criterion is that of continuous maps [@girard2014]. "
+    if weights == "sift2":
+        text += "They were weighted by SIFT2 [@sift2] of MRtrix3 [@mrtrix3]. "
+    elif weights == "life":
+        text += "They were weighted by LiFE [@life; @life_encode]. "
+    if with_atlas:
+        text += (
+            "An end belongs to the nearest region within "
+            f"{tracking.assignment_radius_mm:g} mm [@sift_connectome]. "
+        )
+    if tracking.model_bundles is not None:
+        text += "Bundles were recognised by their models [@recobundles] and profiled [@afq]. "
+    return text
+
+
+def _afd(files: dict) -> str:
+    return files["afd"]
+
+
+def _profiled(files: dict) -> dict:
+    """Leave out maps of several numbers per voxel: what lies along a bundle is one."""
+    return {name: file for name, file in files.items() if name not in ("peaks", "dec")}

@@ -10,7 +10,7 @@ from shd_bids.reports.figures.bundles import bundle_colors, plot_bundles, plot_p
 from shd_bids.tractography.profiles import Profile
 
 BUNDLES = {
-    label: np.stack(bundle(direction))
+    label: np.stack(list(bundle(direction)))
     for label, direction in {"across": (1, 0, 0), "up": (0, 0, 1)}.items()
 }
 
