@@ -126,19 +126,24 @@ def _enter(
     start: Float[np.ndarray, "3 segment"], stop: Float[np.ndarray, "3 segment"]
 ) -> tuple[Int[np.ndarray, " face"], Int[np.ndarray, "3 face"]]:
     """Find each face that straight lines go through: by which line, and into which voxel."""
+    step = stop - start
+    before, after = (np.floor(place).astype(np.int32) for place in (start, stop))
+    n_faces = np.abs(after - before)
     segments, entered = [], []
-    for axis in range(3):
-        before, after = (np.floor(place[axis]).astype(np.int32) for place in (start, stop))
-        n_face = np.abs(after - before)
+    for axis, n_face in enumerate(n_faces):
         segment = np.repeat(np.arange(len(n_face)), n_face)
         nth = np.arange(len(segment)) - np.repeat(np.cumsum(n_face) - n_face, n_face)
-        forward = (after > before)[segment]
-        left = before[segment] + np.where(forward, nth, -nth)
-        begin, step = start[:, segment], (stop - start)[:, segment]
-        at_face = begin + (left + forward - begin[axis]) / step[axis] * step
-        # On an edge the voxel beyond it is meant, in the direction of travel.
-        index = np.where(step < 0, np.ceil(at_face) - 1, np.floor(at_face)).astype(np.int32)
+        forward = step[axis, segment] > 0
+        left = before[axis, segment] + np.where(forward, nth, -nth).astype(np.int32)
+        face = (left + forward).astype(np.float32)
+        along = (face - start[axis, segment]) / step[axis, segment]
+        index = np.empty((3, len(segment)), dtype=np.int32)
         index[axis] = left + np.where(forward, 1, -1)
+        for other in {0, 1, 2} - {axis}:
+            towards = step[other, segment]
+            at_face = start[other, segment] + along * towards
+            # On an edge the voxel beyond it is meant, in the direction of travel.
+            index[other] = np.where(towards < 0, np.ceil(at_face) - 1, np.floor(at_face))
         segments.append(segment)
         entered.append(index)
     return np.concatenate(segments), np.concatenate(entered, axis=1)
