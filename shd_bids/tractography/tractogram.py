@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import struct
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -94,7 +95,7 @@ def read_batches(file: Path, *, n_streamline: int = 5_000) -> Iterator[Streamlin
         lines = iter(nib.streamlines.load(file, lazy_load=True).streamlines)
         while len(batch := Streamlines.of(itertools.islice(lines, n_streamline))):
             yield batch
-    except (DataError, HeaderError, TypeError, ValueError) as error:
+    except (DataError, HeaderError, TypeError, ValueError, struct.error) as error:
         raise TrackingError(
             f"{file.name} cannot be read as {file.suffix[1:].upper()} ({error}). Check that it "
             "was copied to its end, and with tckinfo or trk_info what it holds."

@@ -1,8 +1,9 @@
 """The TRX format: a zip file of plain arrays, which stream through Python's own zip reader.
 
-The library of the format, trx-python, maps the arrays in memory instead: it makes three copies of
-them in the system's temporary folder on the way to the zip file, and opens what it reads for
-writing, which fails on data that are mounted read-only. It is what the tests compare with.
+The library of the format, trx-python, maps the arrays in memory instead. To write 360 MB it took
+2 GB of memory and 700 MB in the system's temporary folder, where this takes 80 MB and none; and it
+opens what it reads for writing, which fails on data that are mounted read-only. The tests compare
+with it.
 """
 
 import json

@@ -157,10 +157,20 @@ def test_an_error_on_the_way_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_was_cut_short_is_named(any_file, tmp_path):
+@pytest.mark.parametrize("n_byte", [5000, 5001, 5002, 5003])
+def test_a_file_that_was_cut_short_is_named(n_byte, any_file, tmp_path):
     cut = tmp_path / f"cut{any_file.suffix}"
-    cut.write_bytes(any_file.read_bytes()[:-5000])
+    cut.write_bytes(any_file.read_bytes()[:-n_byte])
     with pytest.raises(TrackingError, match=rf"{cut.name} cannot be read as .* to its end"):
+        list(read_batches(cut))
+
+
+def test_a_trk_file_cut_inside_a_number_of_points_is_named(tck_file, tmp_path):
+    whole, cut = tmp_path / "walks.trk", tmp_path / "cut.trk"
+    convert(tck_file, whole, GRIDS["oblique"])
+    last = 4 + 12 * int(WALKS.n_points[-1])
+    cut.write_bytes(whole.read_bytes()[: -last + 2])
+    with pytest.raises(TrackingError, match=r"cut\.trk cannot be read as TRK"):
         list(read_batches(cut))
 
 
