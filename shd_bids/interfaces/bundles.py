@@ -1,11 +1,10 @@
-"""Nodes that find bundles of known anatomy in a tractogram and picture them."""
+"""The node that finds bundles of known anatomy in a tractogram."""
 
 import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     Directory,
@@ -15,10 +14,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from shd_bids.bids.files import write_text
 from shd_bids.errors import ConfigError, TrackingError
-from shd_bids.reports.figures.bundles import plot_bundles, plot_profiles
-from shd_bids.reports.fragments import data_table
 from shd_bids.tractography.bundles import (
     N_NODE,
     Recognition,
@@ -33,16 +29,12 @@ from shd_bids.tractography.model_bundles import (
     find_model_files,
     read_model,
 )
-from shd_bids.tractography.profiles import Profile
 from shd_bids.tractography.tractogram import read_batches, write_tck
 
-from .nifti import read_affine, read_array, read_mask
-from .preproc_figures import FiguresOutputSpec
+from .nifti import read_affine, read_array
 from .tables import write_table
 
 LOGGER = logging.getLogger(__name__)
-
-_N_SHOWN, _N_SHOWN_NODE = 400, 60
 
 
 class _RecogniseBundlesInputSpec(BaseInterfaceInputSpec):
@@ -181,54 +173,3 @@ def _describe(
         "ReductionThreshold": settings.reduction_mm,
         "PruningThreshold": settings.pruning_mm,
     }
-
-
-class _PlotBundlesInputSpec(BaseInterfaceInputSpec):
-    bundle_files = traits.Dict(traits.Str, File(exists=True), mandatory=True, desc="TCK by bundle")
-    table_file = File(exists=True, mandatory=True, desc="count, length, volume by bundle")
-    profiles_file = File(exists=True, mandatory=True, desc="maps along the bundles")
-    mask_file = File(exists=True, mandatory=True, desc="brain mask")
-
-
-class PlotBundles(SimpleInterface):
-    """Picture the bundles that were found and the maps along them."""
-
-    input_spec = _PlotBundlesInputSpec
-    output_spec = FiguresOutputSpec
-
-    def _run_interface(self, runtime: Any) -> Any:
-        spec, out = self.inputs, Path(runtime.cwd)
-        table = pd.read_csv(spec.table_file, sep="\t", dtype={"bundle": str})
-        rows = pd.read_csv(spec.profiles_file, sep="\t", dtype={"bundle": str})
-        bundles = {
-            label: draw_streamlines(
-                read_batches(Path(file)), n_most=_N_SHOWN, random_seed=0, n_node=_N_SHOWN_NODE
-            ).lines
-            for label, file in spec.bundle_files.items()
-        }
-        mask, affine = read_mask(spec.mask_file), read_affine(spec.mask_file)
-        files = {name: out / name for name in ("bundles.png", "profiles.svg", "bundletable.html")}
-        plot_bundles(bundles, mask, affine, files["bundles.png"])
-        profiles = {
-            str(name): {
-                str(label): Profile(some["mean"].to_numpy(float), some["std"].to_numpy(float))
-                for label, some in of_map.groupby("bundle", sort=False)
-            }
-            for name, of_map in rows.groupby("map", sort=False)
-        }
-        starts = dict(zip(table["bundle"], table["start"], strict=True))
-        plot_profiles(profiles, starts, files["profiles.svg"])
-        write_text(files["bundletable.html"], _tabulate(table))
-        self._results["out_files"] = {file.stem: str(file) for file in files.values()}
-        return runtime
-
-
-def _tabulate(table: pd.DataFrame) -> str:
-    names = ["bundle", "streamlines", "mean length, mm", "volume, cm³", "profile starts"]
-    rows = [
-        [label, count, round(length_mm), volume_mm3 / 1000, start]
-        if count
-        else [label, "not found", "", "", ""]
-        for label, count, length_mm, volume_mm3, start in table.to_numpy().tolist()
-    ]
-    return data_table(names, rows)

@@ -169,8 +169,8 @@ def _track_seeds(
             ],
             axis=1,
         ).astype(float)
-        wet = ends_in_fluid(field.to_vox(stops.reshape(-1, 3)), field.anatomy)
-        kept = kept.where(~wet.reshape(-1, 2).any(axis=1))
+        dry = ~ends_in_fluid(field.to_vox(stops.reshape(-1, 3)), field.anatomy).reshape(-1, 2)
+        kept = kept.where(dry[:, 0] & dry[:, 1])
     return kept
 
 

@@ -10,7 +10,8 @@ from nibabel.streamlines import Tractogram
 from tractography.known_bundles import CURVES, model_lines, tractogram
 
 from shd_bids.errors import ConfigError, TrackingError
-from shd_bids.interfaces.bundles import PlotBundles, RecogniseBundles
+from shd_bids.interfaces.bundle_figures import PlotBundles
+from shd_bids.interfaces.bundles import RecogniseBundles
 
 SHAPE = (40, 48, 44)
 AFFINE = np.diag([-3.0, 3.0, 3.0, 1.0])
