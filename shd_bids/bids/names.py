@@ -25,6 +25,7 @@ ENTITY_ORDER = (
     "model",
     "param",
     "track",
+    "bundle",
     "seg",
     "res",
     "label",

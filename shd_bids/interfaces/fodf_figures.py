@@ -20,6 +20,7 @@ from shd_bids.reports.figures.images import (
 )
 from shd_bids.reports.figures.region import choose_region
 from shd_bids.reports.figures.response import plot_responses
+from shd_bids.reports.figures.slabs import plot_slabs
 from shd_bids.reports.figures.style import model_name
 from shd_bids.reports.figures.tracts import plot_tracts
 from shd_bids.reports.fragments import data_table, fact_table
@@ -199,6 +200,7 @@ class PlotTracts(SimpleInterface):
         affine, mask = read_affine(spec.mask_file), read_mask(spec.mask_file)
         found = survey(read_batches(Path(spec.tck_file)), n_shown=_N_SHOWN, random_seed=0)
         plot_tracts(found.shown, mask, affine, out / "tracts.png")
+        plot_slabs(found.shown, mask, affine, out / "slabs.png")
         density = {"streamlines per voxel": read_array(spec.map_files["tdi"])}
         plot_maps(density, mask, affine, out / "density.png", label="streamlines", cmap="hot")
         metrics = tract_metrics(found.lengths_mm)
@@ -210,6 +212,7 @@ class PlotTracts(SimpleInterface):
         write_text(out / "tractography.html", fact_table(facts))
         self._results["out_files"] = {
             "tracts": str(out / "tracts.png"),
+            "slabs": str(out / "slabs.png"),
             "density": str(out / "density.png"),
             "tractography": str(out / "tractography.html"),
         }

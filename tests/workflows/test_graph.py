@@ -279,7 +279,10 @@ def test_models_to_compare_are_fitted_apart_and_only_the_first_is_tracked(build)
 def test_only_networks_save_weights_and_resume_from_checkpoints(build):
     workflow = build(deconv={"fod_models": ("shd-tv", "csd")})
     weights = [name for name in _names(workflow) if name.endswith("ds_weights")]
-    assert {name.split(".")[1] for name in weights} == {"shdtv_derivatives_wf"}
+    assert {name.split(".")[1] for name in weights} == {
+        "shdtv_derivatives_wf",
+        "tractogram_derivatives_wf",  # of streamlines
+    }
     fit = workflow.get_node("dwi_ses_a_wf.shdtv_wf.fit_fodf")
     assert fit.inputs.checkpoint_dir.endswith("work/checkpoints/sub-01_ses-a/shdtv")
 

@@ -14,7 +14,7 @@ from niworkflows.engine.workflows import LiterateWorkflow
 from shd_bids.bids.preprocessed import PreprocessedSeries
 from shd_bids.config import PreprocConfig
 from shd_bids.interfaces.anat_figures import PlotAtlases
-from shd_bids.interfaces.bundles import PlotBundles
+from shd_bids.interfaces.bundle_figures import PlotBundles
 from shd_bids.interfaces.connectome import PlotConnectomes
 from shd_bids.interfaces.distortion import PlotDistortion
 from shd_bids.interfaces.fodf_figures import PlotFodf, PlotMaps, PlotResponse, PlotTracts
@@ -431,7 +431,7 @@ def init_tracts_report_wf(
     inputnode = Node(IdentityInterface(fields), name="inputnode")
     plot_tracts = Node(PlotTracts(), name="plot_tracts", mem_gb=1.5)
     ds_tracts = _figure_sink(
-        target, "ds_tracts", tracts=".png", density=".png", tractography=".html"
+        target, "ds_tracts", tracts=".png", slabs=".png", density=".png", tractography=".html"
     )
     workflow.connect([
         (inputnode, plot_tracts, [

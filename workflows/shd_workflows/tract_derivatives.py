@@ -213,7 +213,7 @@ def _save_bundles(workflow: LiterateWorkflow, names: _Names, labels: Sequence[st
     inputnode = workflow.get_node("inputnode")
     ds_bundles = names.target.sink(
         "ds_bundles",
-        {label: names.tractogram(".tck", label=label) for label in labels},
+        {label: names.tractogram(".tck", bundle=label) for label in labels},
         {
             label: generic_sidecar(
                 description=f"Streamlines of the bundle {label}; points in scanner RAS+ mm.",
