@@ -30,7 +30,6 @@ def test_where_two_streamlines_meet_both_are_counted_and_their_lengths_averaged(
         maps.mean_length_mm[:, 5, 3], [0, 2, 2, 4, 6, 6, 6, 6, 6, 6, 0, 0]
     )
     assert maps.density.sum() == 10
-    assert maps.fine_density is None
 
 
 def test_a_streamline_that_ends_where_it_began_counts_once():
