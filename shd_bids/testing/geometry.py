@@ -27,7 +27,7 @@ class Bundle:
     """A tube of fibres about a smooth centreline; where its radius grows, it fans out."""
 
     name: str
-    points_mm: tuple[tuple[int, int, int], ...]
+    points_mm: tuple[tuple[int | float, int | float, int | float], ...]
     radii_mm: tuple[int | float, ...]
     density: float
     intra_fraction: float
@@ -140,11 +140,11 @@ def sample_anatomy(
     points_mm: Float[np.ndarray, "point 3"], bundles: Sequence[Bundle] = BUNDLES
 ) -> Anatomy:
     """Look up tissues and bundles at points given in RAS mm about the brain's centre."""
-    tissue = _sample_tissue(points_mm)
+    tissue = sample_tissue(points_mm)
     occupancy = np.empty((len(points_mm), len(bundles) + 1))
     direction = np.empty((len(points_mm), len(bundles) + 1, 3))
     for index, bundle in enumerate(bundles):
-        occupancy[:, index], direction[:, index] = _sample_bundle(bundle, points_mm)
+        occupancy[:, index], direction[:, index] = sample_bundle(bundle, points_mm)
     bundled = occupancy[:, :-1].sum(axis=1)
     occupancy[:, -1] = np.clip(1.0 - bundled, 0.0, None)
     direction[:, -1] = _association_direction(points_mm)
@@ -166,7 +166,8 @@ def _ellipsoid_depth(
     return (1.0 - level) * level / np.maximum(slope, 1e-9)
 
 
-def _sample_tissue(points_mm: np.ndarray) -> np.ndarray:
+def sample_tissue(points_mm: Float[np.ndarray, "point 3"]) -> Float[np.ndarray, "point 3"]:
+    """Look up white matter, grey matter and fluid of the brain."""
     depth = _ellipsoid_depth(points_mm, np.zeros(3), _BRAIN_RADII_MM)
     # the depth of a first-order ellipsoid is meaningless at its centre, where all is inside
     depth = np.where(np.linalg.norm(points_mm / _BRAIN_RADII_MM, axis=1) < 0.5, 10.0, depth)
@@ -182,7 +183,7 @@ def _sample_tissue(points_mm: np.ndarray) -> np.ndarray:
 
 
 def _sample_blobs(
-    points_mm: np.ndarray, centre_mm: tuple[float, ...], radii_mm: tuple[float, ...]
+    points_mm: np.ndarray, centre_mm: tuple[float, ...], radii_mm: tuple[int | float, ...]
 ) -> np.ndarray:
     mirrored = np.abs(points_mm) * [1, 0, 0] + points_mm * [0, 1, 1]
     level = np.linalg.norm((mirrored - centre_mm) / radii_mm, axis=1)
@@ -190,7 +191,7 @@ def _sample_blobs(
 
 
 @dataclass(frozen=True, eq=False)
-class _Centreline:
+class Centreline:
     """A bundle at closely spaced points of its middle."""
 
     tree: cKDTree
@@ -200,7 +201,8 @@ class _Centreline:
 
 
 @cache
-def _trace(bundle: Bundle) -> _Centreline:
+def trace(bundle: Bundle) -> Centreline:
+    """Follow the middle of a bundle from its first point to its last."""
     knots = np.asarray(bundle.points_mm, dtype=float)
     length = np.concatenate([[0.0], np.linalg.norm(np.diff(knots, axis=0), axis=1).cumsum()])
     line, width = CubicSpline(length, knots), CubicSpline(length, bundle.radii_mm)
@@ -208,12 +210,14 @@ def _trace(bundle: Bundle) -> _Centreline:
     radius, tangent = width(along), line(along, 1)
     speed = np.linalg.norm(tangent, axis=1)
     growth = width(along, 1) / speed / radius
-    return _Centreline(cKDTree(line(along)), radius, tangent / speed[:, None], growth)
+    return Centreline(cKDTree(line(along)), radius, tangent / speed[:, None], growth)
 
 
-def _sample_bundle(bundle: Bundle, points_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def sample_bundle(
+    bundle: Bundle, points_mm: Float[np.ndarray, "point 3"]
+) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, "point 3"]]:
     """Occupancy and direction of one bundle: parallel to its centreline, spread by its fanning."""
-    line = _trace(bundle)
+    line = trace(bundle)
     reach_mm = line.radius_mm.max() + 5 * _EDGE_MM  # no need to search beyond
     distance, nearest = line.tree.query(points_mm, distance_upper_bound=reach_mm)
     near = np.isfinite(distance)

@@ -90,6 +90,19 @@ def make_phantom(
     if anatomy_seed is not None:
         rotation = random_rotation(np.random.default_rng(anatomy_seed))
     truth, intra_fractions = sample_truth(shape, affine, bundles=bundles, rotation=rotation)
+    return scan_truth(truth, intra_fractions, affine, shells=shells, snr=snr, seed=seed)
+
+
+def scan_truth(
+    truth: Truth,
+    intra_fractions: Float[np.ndarray, "x y z fibre"],
+    affine: Float[np.ndarray, "4 4"],
+    *,
+    shells: Mapping[int, int],
+    snr: float,
+    seed: int,
+) -> Phantom:
+    """Scan what is known voxel by voxel; the settings are those of :func:`make_phantom`."""
     bvals, bvecs_ras = make_scheme(shells, seed=seed)
     sigma = S0["WM"] / snr
     signal = _predict_signal(truth, intra_fractions, bvals, bvecs_ras)

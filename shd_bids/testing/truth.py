@@ -1,6 +1,6 @@
 """What the phantom is made of, voxel by voxel: in memory and as a BIDS derivative."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -16,6 +16,7 @@ from .geometry import (
     BUNDLES,
     FIELD_OF_VIEW_MM,
     TISSUES,
+    Anatomy,
     Bundle,
     sample_anatomy,
 )
@@ -47,6 +48,8 @@ def sample_truth(
     *,
     bundles: Sequence[Bundle] = BUNDLES,
     rotation: Float[np.ndarray, "3 3"] | None = None,
+    sample: Callable[[np.ndarray, Sequence[Bundle]], Anatomy] = sample_anatomy,
+    field_of_view_mm: tuple[float, float, float] = FIELD_OF_VIEW_MM,
 ) -> tuple[Truth, Float[np.ndarray, "x y z fibre"]]:
     """Average the anatomy over each voxel, and keep the largest fibre populations.
 
@@ -56,6 +59,10 @@ def sample_truth(
         That cross the white matter.
     rotation
         Turns the brain in the scanner, world axes; none by default.
+    sample
+        Says what lies where, in mm about the brain's centre.
+    field_of_view_mm
+        That the brain fills.
 
     Returns
     -------
@@ -64,23 +71,17 @@ def sample_truth(
     intra_fractions
         Intra-axonal share of each population's signal.
     """
-    extent_mm = np.linalg.norm(affine[:3, :3], axis=0) * shape
-    voxel_mm = affine[:3, :3] / np.min(extent_mm / FIELD_OF_VIEW_MM)
-    grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1).reshape(-1, 3)
-    centred_vox = grid - (np.array(shape) - 1) / 2
-    steps = (np.arange(_N_SUBSAMPLE) + 0.5) / _N_SUBSAMPLE - 0.5
-    offsets = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
-
     to_brain = np.eye(3) if rotation is None else rotation.T
-    tissue = np.zeros((len(grid), len(TISSUES)))
-    vector = np.zeros((len(grid), len(bundles) + 1, 3))
-    volume = np.zeros((len(grid), len(bundles) + 1))
-    for offset in offsets:
-        sample = sample_anatomy((centred_vox + offset) @ voxel_mm.T @ to_brain.T, bundles)
-        weight = sample.tissue[:, :1] * sample.share / len(offsets)
-        tissue += sample.tissue / len(offsets)
+    n_voxel = int(np.prod(shape))
+    tissue = np.zeros((n_voxel, len(TISSUES)))
+    vector = np.zeros((n_voxel, len(bundles) + 1, 3))
+    volume = np.zeros((n_voxel, len(bundles) + 1))
+    for points_mm in subvoxel_points(shape, affine, field_of_view_mm):
+        anatomy = sample(points_mm @ to_brain.T, bundles)
+        weight = anatomy.tissue[:, :1] * anatomy.share / _N_SUBSAMPLE**3
+        tissue += anatomy.tissue / _N_SUBSAMPLE**3
         volume += weight
-        vector += weight[..., None] * sample.direction
+        vector += weight[..., None] * anatomy.direction
 
     brain = tissue.sum(axis=1, keepdims=True)
     tissue = np.where(brain > 0.5, tissue / np.maximum(brain, 0.5), 0.0)
@@ -98,6 +99,21 @@ def sample_truth(
         tissue.reshape(*shape, len(TISSUES)),
     )
     return truth, intra[order].reshape(*shape, _N_FIBRE)
+
+
+def subvoxel_points(
+    shape: tuple[int, int, int],
+    affine: Float[np.ndarray, "4 4"],
+    field_of_view_mm: tuple[float, float, float] = FIELD_OF_VIEW_MM,
+) -> Iterator[Float[np.ndarray, "voxel 3"]]:
+    """Give eight sets of one point in each voxel, in mm about the brain's centre."""
+    extent_mm = np.linalg.norm(affine[:3, :3], axis=0) * shape
+    voxel_mm = affine[:3, :3] / np.min(extent_mm / field_of_view_mm)
+    grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1).reshape(-1, 3)
+    centred_vox = grid - (np.array(shape) - 1) / 2
+    steps = (np.arange(_N_SUBSAMPLE) + 0.5) / _N_SUBSAMPLE - 0.5
+    for offset in np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3):
+        yield (centred_vox + offset) @ voxel_mm.T
 
 
 def peaks_file(bids_dir: Path) -> Path:
