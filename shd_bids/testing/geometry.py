@@ -151,7 +151,7 @@ def sample_anatomy(
     return Anatomy(tissue, occupancy / occupancy.sum(axis=1, keepdims=True), direction)
 
 
-def _inside(depth_mm: np.ndarray) -> np.ndarray:
+def inside(depth_mm: np.ndarray) -> np.ndarray:
     """Turn a depth below a surface into a smooth share of 0 to 1."""
     return 0.5 * (1.0 + np.tanh(depth_mm / _EDGE_MM))
 
@@ -171,9 +171,9 @@ def sample_tissue(points_mm: Float[np.ndarray, "point 3"]) -> Float[np.ndarray, 
     depth = _ellipsoid_depth(points_mm, np.zeros(3), _BRAIN_RADII_MM)
     # the depth of a first-order ellipsoid is meaningless at its centre, where all is inside
     depth = np.where(np.linalg.norm(points_mm / _BRAIN_RADII_MM, axis=1) < 0.5, 10.0, depth)
-    brain = _inside(depth)
-    csf = brain * (1.0 - _inside(depth - _CSF_RIM_MM))
-    grey = (brain - csf) * (1.0 - _inside(depth - _CSF_RIM_MM - _GM_RIM_MM))
+    brain = inside(depth)
+    csf = brain * (1.0 - inside(depth - _CSF_RIM_MM))
+    grey = (brain - csf) * (1.0 - inside(depth - _CSF_RIM_MM - _GM_RIM_MM))
     nucleus, ventricle = (_sample_blobs(points_mm, *b) for b in (_NUCLEUS_MM, _VENTRICLE_MM))
     white = brain - csf - grey
     moved = white * nucleus
@@ -187,7 +187,7 @@ def _sample_blobs(
 ) -> np.ndarray:
     mirrored = np.abs(points_mm) * [1, 0, 0] + points_mm * [0, 1, 1]
     level = np.linalg.norm((mirrored - centre_mm) / radii_mm, axis=1)
-    return _inside((1.0 - level) * min(radii_mm))
+    return inside((1.0 - level) * min(radii_mm))
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +226,7 @@ def sample_bundle(
     tilted = line.tangent[nearest] + line.growth[nearest, None] * offset
 
     occupancy, direction = np.zeros(len(points_mm)), np.tile([0.0, 0.0, 1.0], (len(points_mm), 1))
-    occupancy[near] = bundle.density * _inside(line.radius_mm[nearest] - distance)
+    occupancy[near] = bundle.density * inside(line.radius_mm[nearest] - distance)
     direction[near] = tilted / np.linalg.norm(tilted, axis=1, keepdims=True)
     return occupancy, direction
 
