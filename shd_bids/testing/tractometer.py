@@ -101,7 +101,7 @@ class Tractometer:
     def score_bundles(self) -> dict[str, Float[np.ndarray, " bundle"]]:
         """Give ``overlap``, ``overreach`` and ``f1`` of each bundle, as shares."""
         own = self._within.sum(axis=1)
-        near_end = _flatten(self.truth.ends.any(axis=1))
+        near_end = _flatten(np.any(self.truth.ends, axis=1))
         hit = (self._crossed & self._within).sum(axis=1)
         missed = (self._crossed & ~self._within & ~near_end).sum(axis=1)
         overlap = hit / np.maximum(own, 1)
