@@ -94,11 +94,11 @@ def sample_truth(
     directions = np.where(fractions[..., None] > 0, directions, 0.0)
     intra = np.array([bundle.intra_fraction for bundle in bundles] + [ASSOCIATION_INTRA_FRACTION])
     truth = Truth(
-        directions.reshape(*shape, _N_FIBRE, 3),
-        fractions.reshape(*shape, _N_FIBRE),
+        directions.reshape(*shape, -1, 3),
+        fractions.reshape(*shape, -1),
         tissue.reshape(*shape, len(TISSUES)),
     )
-    return truth, intra[order].reshape(*shape, _N_FIBRE)
+    return truth, intra[order].reshape(*shape, -1)
 
 
 def subvoxel_points(
