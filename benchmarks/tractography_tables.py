@@ -102,7 +102,7 @@ def draw_tractography(rows: Sequence[dict[str, Any]], file: Path) -> None:
                     value = _mean(by_candidate[candidate], head)
                     axis.barh(place, value, color=color)
                     axis.text(value, place, f" {value:.1f}", va="center", fontsize="small")
-            axis.set_xlabel(f"{head.removesuffix(' %')}, %" if line is axes[-1] else "")
+            axis.set_xlabel(f"{head.removesuffix(' %')}, %")
             axis.margins(x=0.2)
             axis.spines[["top", "right"]].set_visible(False)
     axes[0, 0].set_yticks(range(len(candidates)), [": ".join(c) for c in candidates])
