@@ -2,6 +2,7 @@
 
 Seeds lie anywhere in the true white matter; each tracker goes on seeding until it has kept as many
 streamlines as asked for. What it does on the way (step, turn, where to stop) is its own default.
+Trackers named ``-t1w`` and ``-act`` are told the true tissues, as from a perfect T1w image.
 """
 
 import resource
@@ -12,13 +13,16 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from shd_bids.deconvolution.solution import FodfSolution
 from shd_bids.testing.geometry import TISSUES
 from shd_bids.testing.scan import Phantom
-from shd_bids.tractography.seeds import draw_seeds
-from shd_bids.tractography.tracking import track_probabilistic
+from shd_bids.tractography.rules import TrackingRules, default_step_mm
+from shd_bids.tractography.seeds import SeedRegion
+from shd_bids.tractography.stopping import map_anatomy
+from shd_bids.tractography.streamlines import Streamlines
+from shd_bids.tractography.tracking import track_streamlines
 from shd_bids.tractography.tractogram import write_tck
 
 from .child import run_measured
@@ -26,8 +30,8 @@ from .mrtrix import MrtrixError
 from .peak_memory import run_measured_here
 
 SEED_WHITE = 0.5  # a seed voxel has more true white matter than this
-_SEEDS_FOR_EACH = 1.2  # asked for at once, over what is still missing
-_MOST_ROUNDS = 20
+METHODS = ("probabilistic", "deterministic", "ptt", "pft")
+_MOST_SEEDS = 50  # for each streamline to be kept; our trackers give up there as well
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +45,7 @@ class Task:
     max_length_mm: float
     random_seed: int
     n_threads: int
-    settings: dict[str, Any] = field(default_factory=dict)  # of our trackers, beside the defaults
+    settings: dict[str, Any] = field(default_factory=dict)  # of our rules, if not the default
 
     @property
     def seed_mask(self) -> Bool[np.ndarray, "x y z"]:
@@ -67,35 +71,41 @@ def cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def _track_ours(task: Task, tck_file: Path) -> Run:
+def _track_ours(method: str, *, anatomy: bool = False) -> Tracker:
     """Track in this process; its memory is counted over what it held before."""
-    before = cpu_seconds()
-    measured = run_measured_here(lambda: write_tck(_streamlines(task), tck_file))
-    return Run(measured.seconds, cpu_seconds() - before, measured.peak_memory_mib)
 
-
-def _streamlines(task: Task) -> Iterator[Float[np.ndarray, "_ 3"]]:
-    generator = np.random.default_rng(task.random_seed)
-    n_missing = task.n_streamlines
-    for _ in range(_MOST_ROUNDS):
-        n_seed = int(_SEEDS_FOR_EACH * n_missing) + 100
-        found = track_probabilistic(
-            task.solution.fodf_sh,
-            task.phantom.affine,
-            task.phantom.mask,
-            task.solution.fractions if task.solution.tissue else {},
-            seeds=draw_seeds(task.seed_mask, task.phantom.affine, n_seed, generator),
-            min_length_mm=task.min_length_mm,
-            max_length_mm=task.max_length_mm,
-            random_seed=int(generator.integers(2**31)),
-            n_threads=task.n_threads,
-            **task.settings,
+    def track(task: Task, tck_file: Path) -> Run:
+        before = cpu_seconds()
+        measured = run_measured_here(
+            lambda: write_tck(_follow(task, method, anatomy=anatomy), tck_file)
         )
-        for streamline in found:
-            yield streamline
-            n_missing -= 1
-            if n_missing == 0:
-                return
+        return Run(measured.seconds, cpu_seconds() - before, measured.peak_memory_mib)
+
+    return track
+
+
+def _follow(task: Task, method: str, *, anatomy: bool) -> Iterator[Streamlines]:
+    solution, phantom = task.solution, task.phantom
+    rules = {
+        "step_mm": default_step_mm(phantom.affine),
+        "min_length_mm": task.min_length_mm,
+        "max_length_mm": task.max_length_mm,
+        "random_seed": task.random_seed,
+    } | task.settings
+    return track_streamlines(
+        solution.fodf_sh,
+        phantom.affine,
+        map_anatomy(
+            solution.fodf_sh,
+            phantom.mask,
+            solution.fractions if solution.tissue else {},
+            phantom.truth.tissue if anatomy else None,
+        ),
+        SeedRegion(task.seed_mask, phantom.affine),
+        TrackingRules(method=method, **rules),
+        n_streamlines=task.n_streamlines,
+        n_threads=task.n_threads,
+    )
 
 
 def _track_mrtrix(*, anatomy: bool) -> Tracker:
@@ -124,7 +134,7 @@ def tckgen_command(task: Task, tck_file: Path, *, anatomy: bool) -> list[str]:
         "-seed_image": folder / "seeds.nii",
         "-mask": folder / "mask.nii",
         "-select": task.n_streamlines,
-        "-seeds": _MOST_ROUNDS * task.n_streamlines,
+        "-seeds": _MOST_SEEDS * task.n_streamlines,
         "-minlength": task.min_length_mm,
         "-maxlength": task.max_length_mm,
         "-nthreads": task.n_threads,
@@ -149,7 +159,8 @@ def _write_inputs(task: Task, folder: Path) -> None:
 
 
 TRACKERS: dict[str, Tracker] = {
-    "probabilistic": _track_ours,
+    **{method: _track_ours(method) for method in METHODS},
+    **{f"{method}-t1w": _track_ours(method, anatomy=True) for method in METHODS},
     "ifod2": _track_mrtrix(anatomy=False),
     "ifod2-act": _track_mrtrix(anatomy=True),
 }

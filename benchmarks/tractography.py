@@ -74,6 +74,10 @@ class Candidate:
 
 CANDIDATES = (
     Candidate("shd-tv", "probabilistic"),
+    Candidate("shd-tv", "probabilistic-t1w"),
+    Candidate("shd-tv", "deterministic"),
+    Candidate("shd-tv", "ptt"),
+    Candidate("shd-tv", "pft-t1w"),
     Candidate("msmt-csd", "probabilistic"),
     Candidate("csd", "probabilistic"),
     Candidate("mrtrix-msmt-csd", "ifod2"),

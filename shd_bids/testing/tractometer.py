@@ -23,11 +23,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.ndimage import binary_dilation
 
+from shd_bids.tractography.grid import Grid
 from shd_bids.tractography.streamlines import Streamlines
 
 from .bundles import BundleTruth
-
-_SPACING_VOX = 0.25  # between the points at which voxels are crossed, at most
 
 
 @dataclass
@@ -129,13 +128,9 @@ class Tractometer:
         inside = [np.bincount(batch.owner, row[voxels], len(batch)) for row in self._within]
         bundle = np.argmax(np.where(joins, np.array(inside), -1.0), axis=0)
         self.n_valid += np.bincount(bundle, minlength=len(joins))
-        points, owner = _closely_spaced(batch, _SPACING_VOX * self._voxel_mm)
-        self._crossed[bundle[owner], self._voxels(points)] = True
-        self._crossed[:, -1] = False
-
-    @property
-    def _voxel_mm(self) -> float:
-        return float(np.linalg.norm(self.truth.affine[:3, :3], axis=0).min())
+        x, y, z = self.truth.masks.shape[1:]
+        owner, voxel = Grid(self.truth.affine, (x, y, z)).crossed(batch)
+        self._crossed[bundle[owner], voxel] = True
 
     def _voxels(self, points: Float[np.ndarray, "point 3"]) -> Int[np.ndarray, " point"]:
         """Give the flat index of each point's voxel; the last for those outside of the image."""
@@ -165,17 +160,3 @@ def score_streamlines(batches: Iterable[Streamlines], truth: BundleTruth) -> Tra
 
 def _flatten(masks: Bool[np.ndarray, "n x y z"]) -> Bool[np.ndarray, "n voxel"]:
     return np.pad(masks.reshape(len(masks), -1), ((0, 0), (0, 1)))
-
-
-def _closely_spaced(
-    batch: Streamlines, spacing_mm: float
-) -> tuple[Float[np.ndarray, "sample 3"], Int[np.ndarray, " sample"]]:
-    """Put points between the points of each streamline, and say whose they are."""
-    owner = batch.owner
-    start = np.flatnonzero(owner[1:] == owner[:-1])
-    step = batch.points[start + 1] - batch.points[start]
-    longest = float(np.linalg.norm(step, axis=1).max(initial=0.0))
-    n_part = max(int(np.ceil(longest / spacing_mm)), 1)
-    between = batch.points[start, None] + step[:, None] * (np.arange(n_part)[:, None] / n_part)
-    points = np.concatenate([between.reshape(-1, 3), batch.points])
-    return points, np.concatenate([np.repeat(owner[start], n_part), owner])

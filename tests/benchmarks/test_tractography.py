@@ -54,6 +54,7 @@ def _task(phantom: Phantom) -> Task:
     "tracker",
     [
         "probabilistic",
+        "pft-t1w",
         pytest.param("ifod2", marks=pytest.mark.needs_tool("tckgen")),
         pytest.param("ifod2-act", marks=pytest.mark.needs_tool("tckgen")),
     ],
@@ -99,7 +100,7 @@ def test_a_model_that_fails_does_not_end_the_run(
 
 def test_without_mrtrix_only_our_own_are_candidates(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tractography, "mrtrix_is_installed", lambda: False)
-    assert {candidate.tracker for candidate in default_candidates()} == {"probabilistic"}
+    assert not {"ifod2", "ifod2-act"} & {candidate.tracker for candidate in default_candidates()}
     assert Candidate("shd-tv", "probabilistic") in default_candidates()
 
 
