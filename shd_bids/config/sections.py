@@ -322,7 +322,7 @@ class TrackingConfig:
     ] = None
     max_angle_deg: Annotated[
         float, Option("largest turn in one step", minimum=1, maximum=90, metavar="DEG")
-    ] = 30.0
+    ] = 20.0
     min_length_mm: Annotated[
         float, Option("shorter streamlines are dropped", minimum=0, metavar="MM")
     ] = 20.0
@@ -335,7 +335,7 @@ class TrackingConfig:
             "ends that a streamline may have where grey matter is known; others are dropped",
             choices=VALID_ENDS,
         ),
-    ] = "not-csf"
+    ] = "grey-matter"
     tractogram_formats: Annotated[
         tuple[str, ...],
         Option(

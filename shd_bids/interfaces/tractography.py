@@ -118,7 +118,7 @@ class _TrackInputSpec(BaseInterfaceInputSpec):
     max_angle_deg = traits.Float(mandatory=True, desc="largest turn in one step")
     min_length_mm = traits.Float(20.0, usedefault=True, desc="shorter ones are dropped")
     max_length_mm = traits.Float(250.0, usedefault=True, desc="longer ones are dropped")
-    valid_ends = traits.Enum(*VALID_ENDS, usedefault=True, desc="ends that are kept")
+    valid_ends = traits.Enum(*VALID_ENDS[::-1], usedefault=True, desc="ends that are kept")
     random_seed = traits.Int(0, usedefault=True, desc="seed")
     n_threads = traits.Int(1, usedefault=True, nohash=True, desc="threads")
 

@@ -27,10 +27,11 @@ class TrackingRules:
     min_length_mm, max_length_mm
         Shorter and longer streamlines are dropped.
     valid_ends
-        ``any``; ``not-csf``; ``grey-matter``, which counts leaving the brain in. What cannot be
-        told without a map of grey matter is kept.
+        As `good_ends` takes them. Where grey matter is not known, every end is kept.
     relative_threshold
-        Directions with less than this fraction of the largest amplitude are not taken.
+        Directions with less than this fraction of the largest amplitude are not taken. On a phantom
+        a quarter instead of a tenth, with turns of 20 degrees, halves the streamlines that join
+        what no bundle joins.
     random_seed
         The same number gives the same streamlines, whatever the number of threads; those of a
         smaller number of streamlines come first.
@@ -43,11 +44,11 @@ class TrackingRules:
 
     step_mm: float
     method: str = "probabilistic"
-    max_angle_deg: float = 30.0
+    max_angle_deg: float = 20.0
     min_length_mm: float = 20.0
     max_length_mm: float = 250.0
-    valid_ends: str = "not-csf"
-    relative_threshold: float = 0.1
+    valid_ends: str = "grey-matter"
+    relative_threshold: float = 0.25
     random_seed: int = 0
 
     def __post_init__(self) -> None:

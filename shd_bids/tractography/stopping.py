@@ -166,30 +166,36 @@ def stopping_criterion(anatomy: Anatomy, step_voxels: float) -> StoppingCriterio
     )
 
 
-def ends_in_fluid(
-    stops_vox: Float[np.ndarray, "stop 3"], anatomy: Anatomy
+def good_ends(
+    stops_vox: Float[np.ndarray, "stop 3"], anatomy: Anatomy, valid_ends: str
 ) -> Bool[np.ndarray, " stop"]:
-    """Say which stops lie where there is more CSF than anything else.
+    """Say which stops are ends that a streamline may have.
 
     Parameters
     ----------
     stops_vox
         Where streamlines stopped, in voxel indices.
     anatomy
-        With grey matter and CSF told apart; else no stop is said to lie in CSF.
+        Where it does not know grey matter, every stop is good.
+    valid_ends
+        ``any``; ``not-csf``, where there is not more CSF than anything else; ``grey-matter``, where
+        there is more grey matter than anything else, or no brain.
 
     Returns
     -------
-    in_fluid
+    good
         One truth value per stop; outside the image the nearest voxel decides.
     """
-    if anatomy.fluid is None or anatomy.grey_matter is None:
-        return np.zeros(len(stops_vox), dtype=bool)
-    fluid, grey, white = (
+    if valid_ends == "any" or anatomy.fluid is None or anatomy.grey_matter is None:
+        return np.ones(len(stops_vox), dtype=bool)
+    grey_or_outside = np.where(anatomy.mask, anatomy.grey_matter, 1.0)
+    white, grey, fluid = (
         map_coordinates(tissue, stops_vox.T, order=1, mode="nearest")
-        for tissue in (anatomy.fluid, anatomy.grey_matter, anatomy.white_matter)
+        for tissue in (anatomy.white_matter, grey_or_outside, anatomy.fluid)
     )
-    return (fluid > grey) & (fluid > white)
+    if valid_ends == "not-csf":
+        return (fluid <= grey) | (fluid <= white)
+    return (grey > white) & (grey >= fluid)
 
 
 def _is_present(fractions: Mapping[str, np.ndarray], tissue: str) -> bool:

@@ -54,7 +54,7 @@ class Tracker:
             "affine": field.affine,
             "max_angle": rules.max_angle_deg,
             "random_seed": dipy_seed,
-            "return_all": rules.valid_ends != "grey-matter" or not field.anatomy.knows_grey_matter,
+            "return_all": True,  # ends are judged by where they are, not by what stopped them
         }
         if isinstance(field, AmplitudeField):
             sphere = Sphere(xyz=tracking_sphere())

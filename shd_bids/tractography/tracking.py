@@ -11,7 +11,7 @@ from shd_bids.errors import TrackingError
 from .field import FodfField, list_peaks, tabulate_fodf
 from .rules import TrackingRules
 from .seeds import SeedRegion
-from .stopping import Anatomy, ends_in_fluid
+from .stopping import Anatomy, good_ends
 from .streamlines import Streamlines
 from .trackers import Tracker
 
@@ -159,7 +159,7 @@ def _track_seeds(
     fewest = max(rules.min_length_mm / rules.step_mm, 1.0) - slack
     most = rules.max_length_mm / rules.step_mm + slack
     kept = found.where((n_step >= fewest) & (n_step <= most))
-    if rules.valid_ends == "not-csf" and len(kept):
+    if rules.valid_ends != "any" and len(kept):
         # The step that led to the stop is not part of the streamline; go it again.
         last = kept.first + kept.n_points - 1
         stops = np.stack(
@@ -169,8 +169,9 @@ def _track_seeds(
             ],
             axis=1,
         ).astype(float)
-        dry = ~ends_in_fluid(field.to_vox(stops.reshape(-1, 3)), field.anatomy).reshape(-1, 2)
-        kept = kept.where(dry[:, 0] & dry[:, 1])
+        places = field.to_vox(stops.reshape(-1, 3))
+        good = good_ends(places, field.anatomy, rules.valid_ends).reshape(-1, 2)
+        kept = kept.where(good[:, 0] & good[:, 1])
     return kept
 
 

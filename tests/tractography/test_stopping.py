@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tractography.fodfs import delta_fodf
 
-from shd_bids.tractography.stopping import ends_in_fluid, map_anatomy, stopping_criterion
+from shd_bids.tractography.stopping import good_ends, map_anatomy, stopping_criterion
 
 SHAPE = (4, 3, 2)
 
@@ -80,11 +80,25 @@ def test_leaving_the_mask_is_an_end_in_grey_matter():
     assert criterion.get_include(np.array([0.0, 1, 1])) == 0.0
 
 
-def test_a_stop_is_in_fluid_where_there_is_more_csf_than_anything_else():
-    tissue = _tissue(0.3, 0.7, 0.0)
-    tissue[2:] = [0.2, 0.3, 0.5]
-    anatomy = map_anatomy(*_scene(WM=0.5, CSF=0.5), tissue)
-    stops = np.array([[-9.0, 1, 1], [1.4, 1, 1], [1.9, 1, 1], [3, 1, 1], [9, 1, 1]])
-    np.testing.assert_array_equal(ends_in_fluid(stops, anatomy), [False, False, True, True, True])
-    unknown = map_anatomy(*_scene(WM=0.1, CSF=0.9))
-    assert not ends_in_fluid(stops, unknown).any()
+@pytest.mark.parametrize(
+    ("valid_ends", "good"),
+    [
+        ("any", [True, True, True, True]),
+        ("not-csf", [True, True, False, True]),
+        ("grey-matter", [False, True, False, True]),
+    ],
+)
+def test_ends_are_judged_by_the_tissue_that_there_is_most_of(valid_ends, good):
+    fodf, mask, fractions = _scene(WM=0.5, CSF=0.5)
+    tissue = _tissue(0.6, 0.3, 0.1)
+    tissue[1] = [0.2, 0.5, 0.3]
+    tissue[2] = [0.2, 0.3, 0.5]
+    mask[3] = False
+    stops = np.array([[0.0, 1, 1], [1, 1, 1], [2, 1, 1], [9, 1, 1]])
+    anatomy = map_anatomy(fodf, mask, fractions, tissue)
+    np.testing.assert_array_equal(good_ends(stops, anatomy, valid_ends), good)
+
+
+def test_every_end_is_good_where_grey_matter_is_not_known():
+    anatomy = map_anatomy(*_scene(WM=0.1, CSF=0.9))
+    assert good_ends(np.zeros((3, 3)), anatomy, "grey-matter").all()
