@@ -230,7 +230,7 @@ def _save_bundles(workflow: LiterateWorkflow, names: _Names, labels: Sequence[st
     ])  # fmt: skip
     for field, (desc, description) in tables.items():
         ds_table = names.target.sink(
-            f"ds_{desc}",
+            f"ds_{desc}_table",
             {desc: names.tractogram(".tsv", desc=desc)},
             {
                 desc: generic_sidecar(
