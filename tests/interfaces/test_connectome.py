@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from nibabel.affines import apply_affine
 from PIL import Image
 from tractography.fodfs import AFFINES, save_image
 
 from shd_bids.interfaces.connectome import BuildConnectome, PlotConnectomes, read_matrix
+from shd_bids.tractography.streamlines import Streamlines
 from shd_bids.tractography.tractogram import write_tck
 from shd_bids.tractography.weights import write_weights
 
@@ -24,7 +26,8 @@ def _files(tmp_path: Path, weights=None) -> dict[str, str]:
     (tmp_path / "regions.tsv").write_text("\n".join(rows) + "\n")
     along = np.linspace(0, 11, 30)
     lines = [np.column_stack([along[:n], np.ones(n), np.ones(n)]) for n in (30, 30, 6)]
-    write_tck([line @ AFFINE[:3, :3].T + AFFINE[:3, 3] for line in lines], tmp_path / "a.tck")
+    batch = Streamlines.of(apply_affine(AFFINE, line) for line in lines)
+    write_tck([batch], tmp_path / "a.tck")
     files = {"tck": "a.tck", "atlas": "atlas.nii", "table": "regions.tsv", "afd": "afd.nii"}
     if weights is not None:
         write_weights(np.array(weights), tmp_path / "w.tsv")

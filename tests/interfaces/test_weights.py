@@ -11,6 +11,7 @@ from shd_bids.dwi.gradients import GradientTable, write_mrtrix_gradients
 from shd_bids.errors import ConfigError, TrackingError
 from shd_bids.interfaces.weights import WeighByLife, WeighBySift2
 from shd_bids.tractography.directions import spiral
+from shd_bids.tractography.streamlines import Streamlines
 from shd_bids.tractography.tractogram import write_tck
 from shd_bids.tractography.weights import read_weights
 
@@ -26,7 +27,7 @@ def _files(tmp_path: Path, affine: np.ndarray, n_lines=(150, 150), tissues=("WM"
     maps = {"WM": white, "GM": 0.75 * (1 - white), "CSF": 0.25 * (1 - white)}
     save = {tissue: maps[tissue] if tissue in tissues else 0 * white for tissue in maps}
     lines = [line for bundle in bundles for line in bundle.lines]
-    write_tck(lines, tmp_path / "a.tck")
+    write_tck([Streamlines.of(lines)], tmp_path / "a.tck")
     return {
         "tck_file": str(tmp_path / "a.tck"),
         "n_streamlines": len(lines),

@@ -54,7 +54,7 @@ def _build(lines, affine, *, weights=None, labels=None, radius_mm=4.0, afd=None)
 @pytest.mark.parametrize("name", AFFINES)
 def test_matrices_equal_those_of_mrtrix3(name, radius_mm, tmp_path):
     affine = AFFINES[name]
-    write_tck(_walks(affine), tmp_path / "a.tck")
+    write_tck([Streamlines.of(_walks(affine))], tmp_path / "a.tck")
     save_image(_labels(), affine, tmp_path / "labels.nii")
     afd = np.random.default_rng(1).uniform(0.1, 1, SHAPE).astype(np.float32)
     save_image(afd, affine, tmp_path / "afd.nii")
@@ -86,7 +86,7 @@ def test_the_mean_along_a_streamline_equals_that_of_mrtrix3(name, tmp_path):
     centre = np.array(SHAPE) / 2
     middle = affine[:3, :3] @ centre + affine[:3, 3]
     lines = [(middle + 0.4 * (line - middle)).astype(np.float32) for line in _walks(affine, 300)]
-    write_tck(lines, tmp_path / "a.tck")
+    write_tck([Streamlines.of(lines)], tmp_path / "a.tck")
     image = np.random.default_rng(1).uniform(0.1, 1, SHAPE).astype(np.float32)
     save_image(image, affine, tmp_path / "afd.nii")
     command = ["tcksample", "a.tck", "afd.nii", "out.txt", "-stat_tck", "mean", "-quiet"]
