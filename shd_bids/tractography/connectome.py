@@ -207,7 +207,7 @@ def mean_along(
     points = batch.points @ world_to_vox[:3, :3].T + world_to_vox[:3, 3]
     values = map_coordinates(image, points.T, order=1, mode="nearest", output=np.float32)
     steps = np.linalg.norm(np.diff(batch.points, axis=0), axis=1)
-    steps[batch.first[1:] - 1] = 0.0  # from one streamline to the next is no step
+    steps[batch.last[:-1]] = 0.0  # from one streamline to the next is no step
     share = np.zeros(len(points))  # the two steps that meet at each point
     share[:-1] += steps
     share[1:] += steps

@@ -86,7 +86,7 @@ class Grid:
         place = self._from_corner(streamlines.points)
         index = np.floor(place).astype(np.int32)
         n_face = np.abs(np.diff(index, axis=1)).sum(axis=0)
-        n_face[streamlines.first[1:] - 1] = 0  # from one streamline to the next
+        n_face[streamlines.last[:-1]] = 0  # from one streamline to the next
         owner = streamlines.owner
         reached = 1 + np.flatnonzero(n_face)
         many = np.flatnonzero(n_face > 1)  # a single face leads to where the next point is

@@ -201,7 +201,6 @@ def _tangents(batch: Streamlines) -> Float[np.ndarray, "point 3"]:
     """Give the direction of each streamline at its points, by central differences."""
     before = np.roll(batch.points, 1, axis=0)
     after = np.roll(batch.points, -1, axis=0)
-    first, last = batch.first, batch.first + batch.n_points - 1
-    before[first] = batch.points[first]
-    after[last] = batch.points[last]
+    before[batch.first] = batch.points[batch.first]
+    after[batch.last] = batch.points[batch.last]
     return after - before

@@ -37,6 +37,13 @@ class Streamlines:
         points = np.concatenate(kept) if kept else np.zeros((0, 3))
         return cls(points.astype(np.float32), np.array([len(line) for line in kept], dtype=int))
 
+    @classmethod
+    def join(cls, parts: Iterable["Streamlines"]) -> "Streamlines":
+        """Put the streamlines of some batches behind each other."""
+        nothing = cls(np.zeros((0, 3), dtype=np.float32), np.zeros(0, dtype=int))
+        points, n_points = zip(*((p.points, p.n_points) for p in (nothing, *parts)), strict=True)
+        return cls(np.concatenate(points), np.concatenate(n_points))
+
     def __len__(self) -> int:
         return len(self.n_points)
 
@@ -50,6 +57,11 @@ class Streamlines:
         return np.cumsum(self.n_points) - self.n_points
 
     @property
+    def last(self) -> Int[np.ndarray, " streamline"]:
+        """Where in `points` each streamline ends."""
+        return np.cumsum(self.n_points) - 1
+
+    @property
     def owner(self) -> Int[np.ndarray, " point"]:
         """The streamline that each point belongs to."""
         return np.repeat(np.arange(len(self)), self.n_points)
@@ -57,14 +69,13 @@ class Streamlines:
     @property
     def ends(self) -> Float[np.ndarray, "streamline 2 3"]:
         """First and last point of each streamline, RAS world mm."""
-        return self.points[np.stack([self.first, self.first + self.n_points - 1], axis=1)]
+        return self.points[np.stack([self.first, self.last], axis=1)]
 
     @property
     def lengths_mm(self) -> Float[np.ndarray, " streamline"]:
         """Length of each streamline along its points."""
         steps = np.linalg.norm(np.diff(self.points, axis=0, append=self.points[-1:]), axis=1)
-        last = self.first + self.n_points - 1
-        steps[last] = 0.0  # from one streamline to the next is no step
+        steps[self.last] = 0.0  # from one streamline to the next is no step
         return np.bincount(self.owner, steps, len(self)).astype(float)  # of none they are integers
 
     def where(self, keep: Bool[np.ndarray, " streamline"]) -> "Streamlines":

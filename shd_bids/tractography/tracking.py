@@ -161,10 +161,10 @@ def _track_seeds(
     kept = found.where((n_step >= fewest) & (n_step <= most))
     if rules.valid_ends != "any" and len(kept):
         # The step that led to the stop is not part of the streamline; go it again.
-        last = kept.first + kept.n_points - 1
+        first, last = kept.first, kept.last
         stops = np.stack(
             [
-                2 * kept.points[kept.first] - kept.points[kept.first + 1],
+                2 * kept.points[first] - kept.points[first + 1],
                 2 * kept.points[last] - kept.points[last - 1],
             ],
             axis=1,

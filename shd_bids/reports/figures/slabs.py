@@ -108,7 +108,7 @@ def choose_slabs(
 def _segments(streamlines: Streamlines) -> Segments:
     points = streamlines.points.astype(float)
     goes_on = np.ones(len(points), dtype=bool)
-    goes_on[streamlines.first + streamlines.n_points - 1] = False
+    goes_on[streamlines.last] = False
     here = np.flatnonzero(goes_on)
     step = points[here + 1] - points[here]
     return Segments(points[here] + step / 2, step)
