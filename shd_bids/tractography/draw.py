@@ -1,6 +1,6 @@
-"""Some streamlines out of many, drawn at random in one pass and brought to few even points."""
+"""Some streamlines out of many, drawn at random in one pass, perhaps brought to even points."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,17 +18,25 @@ class Draw:
 
     Attributes
     ----------
-    lines
-        Points at even distances along each streamline, RAS mm, float32.
+    streamlines
+        RAS world mm, in the order of the file.
     places
         Where in the file each was, counted from 0 and rising.
     n_usable
         Streamlines that could have been drawn.
     """
 
-    lines: EvenLines
+    streamlines: Streamlines
     places: Int[np.ndarray, " streamline"]
     n_usable: int
+
+    @property
+    def lines(self) -> EvenLines:
+        """The points of streamlines that were brought to the same number of them."""
+        n_line = len(self.streamlines)
+        return self.streamlines.points.reshape(
+            n_line, len(self.streamlines.points) // max(n_line, 1), 3
+        )
 
 
 def draw_streamlines(
@@ -36,7 +44,7 @@ def draw_streamlines(
     *,
     n_most: int,
     random_seed: int,
-    n_node: int = 20,
+    n_node: int | None = None,
     min_length_mm: float = 0.0,
 ) -> Draw:
     """Draw streamlines at random, each with the same chance, reading them once.
@@ -53,7 +61,7 @@ def draw_streamlines(
     random_seed
         Seed of the choice.
     n_node
-        Points that each streamline is brought to.
+        Points that each streamline is brought to; it keeps its own if not given.
     min_length_mm
         Shorter ones, and those of length 0, are passed over.
 
@@ -63,25 +71,25 @@ def draw_streamlines(
         Perhaps of no streamline.
     """
     generator = np.random.default_rng(random_seed)
-    lines = [np.zeros((0, n_node, 3), dtype=np.float32)]
-    places, keys = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
-    n_read = n_usable = n_held = 0
+    parts: list[_Part] = []
+    n_read = n_usable = 0
     highest = np.inf
     for batch in batches:
         key, length = generator.random(len(batch)), batch.lengths_mm
         usable = (length > 0) & (length >= min_length_mm)
         chosen = usable & (key < highest)
         if chosen.any():
-            lines.append(even_lines(batch.where(chosen), n_node))
-            places.append(n_read + np.flatnonzero(chosen))
-            keys.append(key[chosen])
+            some = batch.where(chosen)
+            if n_node is not None:
+                even = even_lines(some, n_node)
+                some = Streamlines(even.reshape(-1, 3), np.full(len(even), n_node))
+            parts.append(_Part(some, n_read + np.flatnonzero(chosen), key[chosen]))
         n_read, n_usable = n_read + len(batch), n_usable + int(usable.sum())
-        n_held += int(chosen.sum())
-        if n_held > 2 * n_most:
-            lines, places, keys = _lowest(lines, places, keys, n_most)
-            n_held, highest = n_most, keys[0].max()
-    lines, places, _ = _lowest(lines, places, keys, n_most)
-    return Draw(lines[0], places[0], n_usable)
+        if sum(len(part.keys) for part in parts) > 2 * n_most:
+            parts = [_lowest(parts, n_most)]
+            highest = parts[0].keys.max(initial=0.0)
+    kept = _lowest(parts, n_most)
+    return Draw(kept.streamlines, kept.places, n_usable)
 
 
 def pick_streamlines(
@@ -101,17 +109,15 @@ def pick_streamlines(
     streamlines
         In the order of ``places``.
     """
-    points, n_points, n_read = [np.zeros((0, 3), dtype=np.float32)], [np.zeros(0, dtype=int)], 0
+    parts, n_read = [], 0
     for batch in batches:
         first, end = np.searchsorted(places, [n_read, n_read + len(batch)])
         if first < end:
             here = np.zeros(len(batch), dtype=bool)
             here[places[first:end] - n_read] = True
-            some = batch.where(here)
-            points.append(some.points)
-            n_points.append(some.n_points)
+            parts.append(batch.where(here))
         n_read += len(batch)
-    return Streamlines(np.concatenate(points), np.concatenate(n_points))
+    return Streamlines.join(parts)
 
 
 def even_lines(streamlines: Streamlines, n_node: int) -> EvenLines:
@@ -129,9 +135,19 @@ def even_lines(streamlines: Streamlines, n_node: int) -> EvenLines:
     return np.stack(set_number_of_points(list(streamlines), nb_points=n_node)).astype(np.float32)
 
 
-def _lowest(
-    lines: list[np.ndarray], places: list[np.ndarray], keys: list[np.ndarray], n_most: int
-) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
-    key = np.concatenate(keys)
-    keep = np.sort(np.argsort(key, kind="stable")[:n_most])
-    return [np.concatenate(lines)[keep]], [np.concatenate(places)[keep]], [key[keep]]
+@dataclass(frozen=True)
+class _Part:
+    """Streamlines that may stay, where in the file they were, and the number that each drew."""
+
+    streamlines: Streamlines
+    places: Int[np.ndarray, " streamline"]
+    keys: Float[np.ndarray, " streamline"]
+
+
+def _lowest(parts: Sequence[_Part], n_most: int) -> _Part:
+    keys = np.concatenate([np.zeros(0), *(part.keys for part in parts)])
+    places = np.concatenate([np.zeros(0, dtype=np.int64), *(part.places for part in parts)])
+    stays = np.zeros(len(keys), dtype=bool)
+    stays[np.argsort(keys, kind="stable")[:n_most]] = True
+    joined = Streamlines.join(part.streamlines for part in parts)
+    return _Part(joined.where(stays), places[stays], keys[stays])

@@ -18,7 +18,7 @@ NOTHING = np.zeros((0, 20, 3), dtype=np.float32)
 @cache
 def scene() -> tuple[EvenLines, np.ndarray]:
     lines, labels = tractogram(n_line=N_LINE, n_clutter=40)
-    drawn = draw_streamlines([Streamlines.of(lines)], n_most=10**6, random_seed=0)
+    drawn = draw_streamlines([Streamlines.of(lines)], n_most=10**6, random_seed=0, n_node=20)
     return drawn.lines, labels[drawn.places]
 
 

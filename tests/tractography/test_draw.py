@@ -21,7 +21,9 @@ def test_the_draw_does_not_depend_on_the_size_of_a_batch():
     draws = [draw_streamlines(batches(n), n_most=20, random_seed=3) for n in (1, 7, 200)]
     for draw in draws[1:]:
         np.testing.assert_array_equal(draws[0].places, draw.places)
-        np.testing.assert_array_equal(draws[0].lines, draw.lines)
+        np.testing.assert_array_equal(draws[0].streamlines.points, draw.streamlines.points)
+    another = draw_streamlines(batches(7), n_most=20, random_seed=4)
+    assert not np.array_equal(draws[0].places, another.places)
 
 
 def test_every_streamline_has_the_same_chance():
@@ -46,16 +48,18 @@ def test_short_streamlines_are_passed_over():
 
 
 def test_the_whole_streamlines_are_fetched_by_their_places():
-    draw = draw_streamlines(batches(9), n_most=20, random_seed=3)
+    draw = draw_streamlines(batches(9), n_most=20, random_seed=3, n_node=20)
     fetched = pick_streamlines(batches(11), draw.places)
-    for place, line in zip(draw.places, fetched, strict=True):
+    whole = draw_streamlines(batches(9), n_most=20, random_seed=3).streamlines
+    for place, line, drawn in zip(draw.places, fetched, whole, strict=True):
         np.testing.assert_array_equal(line, LINES[place])
+        np.testing.assert_array_equal(line, drawn)
     np.testing.assert_array_equal(even_lines(fetched, 20), draw.lines)
 
 
 def test_nothing_is_drawn_from_nothing():
-    draw = draw_streamlines([], n_most=5, random_seed=0)
-    assert draw.lines.shape == (0, 20, 3)
+    draw = draw_streamlines([], n_most=5, random_seed=0, n_node=20)
+    assert len(draw.streamlines) == len(draw.lines) == draw.n_usable == 0
     assert len(pick_streamlines([], draw.places)) == 0
 
 
