@@ -1,31 +1,17 @@
 """Model bundles that a user gives: streamlines of known anatomy in one common space."""
 
-import itertools
-import struct
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
-from jaxtyping import Float
-from nibabel.streamlines.tractogram_file import DataError, HeaderError
-from trx.trx_file_memmap import load as load_trx
 
-from shd_bids.errors import ConfigError
+from shd_bids.errors import ConfigError, TrackingError
 
 from .streamlines import Streamlines
+from .tractogram import READABLE, read_batches
 
 FLAG = "--model-bundles"
-
-_SUFFIXES = (".trk", ".tck", ".trx")
-_N_BATCH = 20_000
-# A truncated TRK ends in a TypeError or a struct.error of nibabel's.
-_UNREADABLE = (
-    HeaderError, DataError, OSError, EOFError, ValueError, TypeError, struct.error,
-    zipfile.BadZipFile,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,34 +87,19 @@ def read_model(file: Path) -> Iterator[Streamlines]:
         If the file cannot be read or holds no streamline of two points.
     """
     n_line = 0
-    lines = _read_lines(file)
     try:
-        while some := list(itertools.islice(lines, _N_BATCH)):
-            batch = Streamlines.of([line for line in some if len(line) > 1])
+        for some in read_batches(file):
+            batch = some.where(some.n_points > 1)
             n_line += len(batch)
             if not np.isfinite(batch.points).all():
                 raise ConfigError(f"{FLAG}: {file} holds points that are not finite. Leave it out.")
             yield batch
-    except _UNREADABLE as error:
-        raise ConfigError(
-            f"{FLAG}: {file} cannot be read as streamlines ({error}). Check that it is whole."
-        ) from error
+    except (TrackingError, OSError) as error:
+        raise ConfigError(f"{FLAG} {file.parent}: {error}") from error
     if n_line == 0:
         raise ConfigError(f"{FLAG}: {file} holds no streamlines. Remove it or give a full one.")
 
 
 def _streamline_files(folder: Path) -> list[Path]:
     files = folder.iterdir() if folder.is_dir() else ()
-    return sorted(f for f in files if f.suffix.lower() in _SUFFIXES and f.name[0] != ".")
-
-
-def _read_lines(file: Path) -> Iterator[Float[np.ndarray, "_ 3"]]:
-    if file.suffix.lower() != ".trx":
-        yield from nib.streamlines.load(file, lazy_load=True).streamlines
-        return
-    trx = load_trx(str(file))
-    try:
-        for line in trx.streamlines:
-            yield np.array(line)  # a view of a closed map of the file ends the process
-    finally:
-        trx.close()
+    return sorted(f for f in files if f.suffix.lower() in READABLE and f.name[0] != ".")

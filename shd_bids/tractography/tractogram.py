@@ -25,7 +25,7 @@ LOGGER = logging.getLogger(__name__)
 
 _N_HEADER_CHARACTER = 200
 _WRITTEN = (".trk", ".trx")
-_READ = (".tck", *_WRITTEN)
+READABLE = (".tck", *_WRITTEN)
 
 
 def write_tck(
@@ -83,12 +83,13 @@ def read_batches(file: Path, *, n_streamline: int = 5_000) -> Iterator[Streamlin
     TrackingError
         The file is of another kind, or broken.
     """
-    if file.suffix not in _READ:
+    kind = file.suffix.lower()
+    if kind not in READABLE:
         raise TrackingError(
             f"{file.name} is no tractogram that can be read: its name ends in none of "
-            f"{', '.join(_READ)}. Convert it to one of them."
+            f"{', '.join(READABLE)}. Convert it to one of them."
         )
-    if file.suffix == ".trx":
+    if kind == ".trx":
         yield from read_trx(file, n_streamline)
         return
     try:
@@ -97,7 +98,7 @@ def read_batches(file: Path, *, n_streamline: int = 5_000) -> Iterator[Streamlin
             yield batch
     except (DataError, HeaderError, TypeError, ValueError, struct.error) as error:
         raise TrackingError(
-            f"{file.name} cannot be read as {file.suffix[1:].upper()} ({error}). Check that it "
+            f"{file.name} cannot be read as {kind[1:].upper()} ({error}). Check that it "
             "was copied to its end, and with tckinfo or trk_info what it holds."
         ) from error
 

@@ -8,6 +8,7 @@ with it.
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def read_trx(file: Path, n_streamline: int) -> Iterator[Streamlines]:
                     if len(points) != n_points.sum():
                         raise ValueError("its positions end too early")
                     yield Streamlines(points, n_points[n_points > 0])
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError, ValueError) as error:
         raise TrackingError(
             f"{file.name} cannot be read as TRX ({error}). Check that it was copied to its end, "
             "and with trx_info what it holds."

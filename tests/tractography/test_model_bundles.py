@@ -25,7 +25,7 @@ def save(file, lines=LINES):
     return file
 
 
-@pytest.mark.parametrize("suffix", [".trk", ".tck", ".trx"])
+@pytest.mark.parametrize("suffix", [".trk", ".tck", ".trx", ".TRK"])
 def test_points_come_back_in_ras_mm(suffix, tmp_path):
     (batch,) = read_model(save(tmp_path / f"a{suffix}"))
     for line, back in zip(LINES, batch, strict=True):
@@ -77,7 +77,7 @@ def test_two_whole_brains_are_refused(tmp_path):
 @pytest.mark.parametrize("n_byte", [0, 30])
 def test_a_file_that_is_no_tractogram_is_named(name, n_byte, tmp_path):
     (tmp_path / name).write_bytes(b"x" * n_byte)
-    with pytest.raises(ConfigError, match=rf"--model-bundles: .*{name} cannot be read"):
+    with pytest.raises(ConfigError, match=rf"--model-bundles .*: {name} cannot be read"):
         list(read_model(tmp_path / name))
 
 
