@@ -64,7 +64,7 @@ def test_on_the_true_fodf_every_tracker_finds_the_bundles(tracker: str, scanned,
     run = TRACKERS[tracker](_task(phantom), tmp_path / "tracts.tck")
     score = score_streamlines(read_batches(tmp_path / "tracts.tck"), truth).score()
     assert score["n_streamline"] == 500
-    assert score["valid"] > 50
+    assert score["valid"] > max(score["invalid"], 25)
     assert score["valid_bundles"] >= 12
     assert min(run.seconds, run.cpu_seconds, run.peak_memory_mib) > 0
 
