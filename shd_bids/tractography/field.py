@@ -4,9 +4,11 @@ DIPY steps in voxel indices: a direction d of its sphere moves a streamline by `
 by the voxel sizes, and the affine takes the result to the world. Its directions therefore lie along
 the axes of the image, not of the world: each is turned, for a left-handed affine mirrored.
 
-Probabilistic trackers look at the amplitude along each direction of a sphere. Amplitudes are
-tabulated once for every voxel that is followed, about 3 kB each: a step is then several times as
-fast as one from the spherical harmonics, and lands in the same place. The deterministic tracker
+Probabilistic trackers draw from the directions of a sphere, by the square of the amplitude along
+each: an fODF is as wide as its harmonics make it, even where all fibres are parallel, and drawn as
+it is that width sends streamlines out of their bundle's side. Squares are tabulated once for every
+voxel that is followed, about 3 kB each: a step is then several times as fast as one from the
+spherical harmonics, and lands in the same place. The deterministic tracker
 follows the exact peaks, interpolated between voxels, because the largest of a sphere's directions
 would be off by up to 4 degrees at every step, and always to the same side.
 """
@@ -80,9 +82,15 @@ class FodfField(ABC):
 
 @dataclass(frozen=True)
 class AmplitudeField(FodfField):
-    """fODFs as amplitudes along the directions of `tracking_sphere`; zero where not followed."""
+    """fODFs as squared amplitudes along the directions of `tracking_sphere`.
 
-    amplitudes: Float[np.ndarray, "x y z direction"]
+    Attributes
+    ----------
+    squares
+        Zero where the amplitude is negative or not followed.
+    """
+
+    squares: Float[np.ndarray, "x y z direction"]
 
     def draw_directions(
         self,
@@ -91,7 +99,7 @@ class AmplitudeField(FodfField):
         generator: np.random.Generator,
     ) -> Float[np.ndarray, "seed 3"]:
         """Draw among the directions of the sphere."""
-        drawn = _draw(self.amplitudes[self.nearest(seeds)], relative_threshold, generator)
+        drawn = _draw(self.squares[self.nearest(seeds)], relative_threshold**2, generator)
         return tracking_sphere()[drawn]
 
 
@@ -175,10 +183,11 @@ def tabulate_fodf(
     inside = anatomy.followed[box]
     directions_ras = tracking_sphere() @ _axes(affine).T
     basis = sh_basis(directions_ras, degree_of_count(fodf_sh.shape[-1])).astype(np.float32)
-    amplitudes = _untouched((*inside.shape, len(directions_ras)))
-    for plane, coefficients, here in zip(amplitudes, fodf_sh[box], inside, strict=True):
-        plane[here] = np.nan_to_num(coefficients[here].astype(np.float32)) @ basis.T
-    return AmplitudeField(anatomy.within(box), shifted, amplitudes)
+    squares = _untouched((*inside.shape, len(directions_ras)))
+    for plane, coefficients, here in zip(squares, fodf_sh[box], inside, strict=True):
+        amplitudes = np.nan_to_num(coefficients[here].astype(np.float32)) @ basis.T
+        plane[here] = np.maximum(amplitudes, 0.0) ** 2
+    return AmplitudeField(anatomy.within(box), shifted, squares)
 
 
 def list_peaks(

@@ -29,9 +29,7 @@ class TrackingRules:
     valid_ends
         As `good_ends` takes them. Where grey matter is not known, every end is kept.
     relative_threshold
-        Directions with less than this fraction of the largest amplitude are not taken. On a phantom
-        a quarter instead of a tenth, with turns of 20 degrees, halves the streamlines that join
-        what no bundle joins.
+        Directions with less than this fraction of the largest amplitude are not taken.
     random_seed
         The same number gives the same streamlines, whatever the number of threads; those of a
         smaller number of streamlines come first.

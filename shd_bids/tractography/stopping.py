@@ -27,7 +27,7 @@ from scipy.ndimage import map_coordinates
 from .scalars import afd_max, afd_total
 
 _STOP_THRESHOLD = 0.2
-_LEAST_SHARE = 0.25
+_TRACE, _FULL = 0.25, 0.9
 
 
 @dataclass(frozen=True)
@@ -134,13 +134,12 @@ def _anatomy(
 
 
 def _without_traces(fraction: np.ndarray) -> Float[np.ndarray, "x y z"]:
-    """Stretch a fraction so that less than a quarter of a voxel is nothing, and the rest all.
+    """Stretch a fraction so that a quarter of a voxel or less is nothing, and nine tenths is all.
 
     Noise and crossings leave some grey matter in deep white matter. The criterion asks at every
     step, so that even a tenth would stop all streamlines within a few centimetres.
     """
-    stretched = (np.nan_to_num(fraction) - _LEAST_SHARE) / (1.0 - 2 * _LEAST_SHARE)
-    return np.clip(stretched, 0.0, 1.0)
+    return np.clip((np.nan_to_num(fraction) - _TRACE) / (_FULL - _TRACE), 0.0, 1.0)
 
 
 def stopping_criterion(anatomy: Anatomy, step_voxels: float) -> StoppingCriterion:

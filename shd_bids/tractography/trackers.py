@@ -28,9 +28,9 @@ from .stopping import stopping_criterion
 
 _N_SEED_BLOCK = 250  # seeds that a process takes at a time
 _PROBE_STEPS = 2.0  # length of parallel transport's probe
-#: Those of DIPY that are not relative: peaks were chosen before, parallel transport compares
-#: amplitudes as they are.
-_THRESHOLDS = {"deterministic": 0.0, "ptt": 0.1}
+#: Those of DIPY that are not relative, squared as the amplitudes are: peaks were chosen before,
+#: parallel transport compares amplitudes as they are.
+_THRESHOLDS = {"deterministic": 0.0, "ptt": 0.1**2}
 
 _PARALLEL = {
     "probabilistic": probabilistic_tracking,
@@ -58,7 +58,7 @@ class Tracker:
         }
         if isinstance(field, AmplitudeField):
             sphere = Sphere(xyz=tracking_sphere())
-            self._settings |= {"sf": field.amplitudes, "sphere": sphere}
+            self._settings |= {"sf": field.squares, "sphere": sphere}
         elif isinstance(field, PeakField):
             self._settings |= {"pam": field, "sphere": Sphere(xyz=field.vertices)}
         if self._run is None:
@@ -66,7 +66,7 @@ class Tracker:
                 "min_len": 0,
                 "max_len": rules.max_length_mm + rules.step_mm,
                 "step_size": rules.step_mm,
-                "pmf_threshold": rules.relative_threshold,
+                "pmf_threshold": rules.relative_threshold**2,
             }
             return
         self._settings |= {
@@ -75,7 +75,7 @@ class Tracker:
             "max_len": int(np.ceil(rules.max_length_mm / unit)) + 1,
             "step_size": rules.step_mm / unit,
             "nbr_threads": n_threads,
-            "pmf_threshold": _THRESHOLDS.get(rules.method, rules.relative_threshold),
+            "pmf_threshold": _THRESHOLDS.get(rules.method, rules.relative_threshold**2),
         }
         if rules.method == "ptt":
             self._settings["probe_length"] = _PROBE_STEPS * rules.step_mm / unit

@@ -33,7 +33,7 @@ def test_three_fractions_of_the_deconvolution_are_tissues_once_traces_are_gone()
     assert traces.source == "deconvolution"
     assert traces.knows_grey_matter
     np.testing.assert_allclose(traces.white_matter, 1.0)
-    cortex = map_anatomy(*_scene(WM=0.1, GM=0.8, CSF=0.1))
+    cortex = map_anatomy(*_scene(WM=0.05, GM=0.9, CSF=0.05))
     np.testing.assert_allclose(cortex.grey_matter, 1.0)
     np.testing.assert_allclose(cortex.white_matter, 0.0)
 
