@@ -71,10 +71,10 @@ def track_streamlines(
             "Expected either a number of streamlines (--n-streamlines) or of seeds in each voxel "
             "(--seeds-per-voxel)."
         )
-    if min(n_streamlines or 1, seeds_per_voxel or 1) < 1 or n_streamlines == 0:
+    if (n_streamlines or seeds_per_voxel or 0) < 1:
         raise TrackingError(
-            f"{n_streamlines} streamlines are asked for; expected at least 1 (--n-streamlines). "
-            "To leave out tracking use --skip-tractography."
+            f"--n-streamlines is {n_streamlines} and --seeds-per-voxel {seeds_per_voxel}; expected "
+            "at least 1. To leave out tracking use --skip-tractography."
         )
     if not anatomy.followed.any():
         raise TrackingError(

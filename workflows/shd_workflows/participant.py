@@ -226,7 +226,7 @@ def init_series_wf(
     if level < LEVELS.index("full") or config.tracking.skip_tractography:
         return workflow
 
-    _add_tracts(workflow, preproc_wf, tissue_wf, plan, config, target, coefficients_gb, n_threads)
+    _add_tracts(workflow, preproc_wf, tissue_wf, plan, config, target, n_threads)
     return workflow
 
 
@@ -237,7 +237,6 @@ def _add_tracts(
     plan: SeriesPlan,
     config: RunConfig,
     target: Target,
-    coefficients_gb: float,
     n_threads: int,
 ) -> None:
     """Follow the first model, and save and picture what comes of it."""
@@ -250,7 +249,7 @@ def _add_tracts(
         atlases=atlases,
         with_t1w=tissue_wf is not None,
         random_seed=config.deconv.random_seed,
-        coefficients_gb=coefficients_gb,
+        n_voxel=round(plan.size_gb(1) / 4e-9),
         size_gb=plan.size_gb(),
         n_threads=n_threads,
         mem_gb=config.resources.mem or 8.0,

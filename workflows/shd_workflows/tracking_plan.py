@@ -45,7 +45,11 @@ def plan_tracking(config: RunConfig, anat: AnatPlan, *, n_shell: int) -> str:
                 f"--seed-from is {tracking.seed_from}: no such file. Expected "
                 f"{', '.join(_PLACES)} or an image of seed voxels (.nii.gz)."
             )
-        open_image(file)
+        if len(shape := open_image(file).shape) != 3:
+            raise ConfigError(
+                f"--seed-from: {file.name} is {len(shape)}-D {shape}; expected one volume "
+                "(x, y, z) whose voxels above 0.5 are seeds. Extract one."
+            )
     if tracking.model_bundles is not None:
         find_model_files(tracking.model_bundles)
     flag = {"pft": "--tracking-method pft"}.get(tracking.tracking_method)

@@ -33,7 +33,7 @@ def init_tractography_wf(
     atlases: Sequence[str],
     with_t1w: bool,
     random_seed: int,
-    coefficients_gb: float,
+    n_voxel: int,
     size_gb: float,
     n_threads: int,
     mem_gb: float,
@@ -55,8 +55,8 @@ def init_tractography_wf(
         Whether there are tissues of a T1w image to stop by.
     random_seed
         Seed of seeds and directions.
-    coefficients_gb
-        Size of the harmonics as 32-bit floats, in GB.
+    n_voxel
+        Voxels of the image.
     size_gb
         Size of the series as 32-bit floats, in GB.
     n_threads
@@ -127,7 +127,8 @@ def init_tractography_wf(
         ),
         name="track_streamlines",
         n_procs=n_threads,
-        mem_gb=1.0 + 18 * coefficients_gb,  # amplitudes take 16 times the harmonics
+        mem_gb=1.0
+        + 1.5e-6 * n_voxel,  # 3 kB for each voxel of a brain that fills half of the image
     )
     if tracking.seeds_per_voxel is not None:
         track_streamlines.inputs.seeds_per_voxel = tracking.seeds_per_voxel
