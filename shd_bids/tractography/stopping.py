@@ -8,8 +8,8 @@ NeuroImage 98:266), which is more likely to stop them the more of a voxel is not
 tells an end in grey matter from one in cerebrospinal fluid. Leaving the brain counts as grey
 matter, because fibres leave through the brain stem. With white matter and CSF alone the two
 fractions sum to one, so that a cortical voxel, which looks like a mixture of both, cannot be told
-from the edge of a ventricle: streamlines then stop where white matter falls below a threshold, and
-every end is kept.
+from the edge of a ventricle: streamlines then stop where white matter falls below a threshold or no
+direction stands out, and every end is kept.
 """
 
 from collections.abc import Mapping
@@ -27,6 +27,9 @@ from scipy.ndimage import map_coordinates
 from .scalars import afd_max, afd_total
 
 _STOP_THRESHOLD = 0.2
+# An fODF that stays below this everywhere has no fibre to follow. Grey matter that the model took
+# for white matter reaches 0.1 to 0.3 by noise, a voxel where three bundles cross 0.5.
+_MIN_AMPLITUDE, _MIN_AMPLITUDE_ALONE = 0.1, 0.2
 _TRACE, _FULL = 0.25, 0.9
 
 
@@ -77,8 +80,6 @@ def map_anatomy(
     mask: Bool[np.ndarray, "x y z"],
     fractions: Mapping[str, np.ndarray],
     tissue: Float[np.ndarray, "x y z 3"] | None = None,
-    *,
-    min_amplitude: float = 0.1,
 ) -> Anatomy:
     """Choose the best tissue maps that there are.
 
@@ -93,15 +94,14 @@ def map_anatomy(
         that is absent, or zero everywhere, was not in the model.
     tissue
         White matter, grey matter and CSF of a T1w image on the same grid, 0 to 1.
-    min_amplitude
-        Where the fODF stays below this everywhere there is no fibre to follow.
 
     Returns
     -------
     anatomy
         In float32.
     """
-    followed = mask & (afd_max(fodf_sh, mask) >= min_amplitude)
+    amplitude = afd_max(fodf_sh, mask)
+    followed = mask & (amplitude >= _MIN_AMPLITUDE)
     if tissue is not None:
         white, grey, fluid = np.clip(np.nan_to_num(np.moveaxis(tissue, -1, 0)), 0.0, 1.0)
         return _anatomy(white, grey, fluid, mask, followed, "T1w")
@@ -109,6 +109,7 @@ def map_anatomy(
     if len(present) == 3:
         grey, fluid = (_without_traces(fractions[name]) for name in ("GM", "CSF"))
         return _anatomy(1.0 - grey - fluid, grey, fluid, mask, followed, "deconvolution")
+    followed = mask & (amplitude >= _MIN_AMPLITUDE_ALONE)
     if "WM" in present and len(present) == 2:
         return _anatomy(fractions["WM"], None, None, mask, followed, "deconvolution")
     return _anatomy(afd_total(fodf_sh), None, None, mask, followed, "fibre density")
