@@ -55,7 +55,8 @@ class Reference:
         fields = self.fields
         names = fields.get("author", self.key).replace(" and others", " et al.").split(" and ")
         authors = "; ".join(names) if len(names) <= 6 else f"{'; '.join(names[:5])}; et al."
-        place = fields.get("journal") or fields.get("booktitle") or ""
+        kinds = ("journal", "booktitle", "school")
+        place = next((fields[kind] for kind in kinds if kind in fields), "")
         volume = fields.get("volume", "")
         if "number" in fields and volume:
             volume += f"({fields['number']})"

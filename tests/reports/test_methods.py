@@ -52,7 +52,7 @@ def test_the_html_is_escaped_and_links_to_the_works():
 def test_every_reference_is_complete(key):
     reference = bibliography()[key]
     assert {"author", "title", "year"} <= set(reference.fields)
-    assert reference.fields.keys() & {"journal", "booktitle"}
+    assert reference.fields.keys() & {"journal", "booktitle", "school"}
     assert re.fullmatch(r"(19|20)\d\d", reference.fields["year"])
     assert "{" not in reference.markdown
     assert reference.markdown.isprintable()
