@@ -31,6 +31,7 @@ N_NODE = 20
 _LONG_MM, _LOOPING_MM = 50.0, 250.0
 _CLUSTERING_MM = (40, 30, 20, 15)
 _FEW_LINES_PER_CLUSTER = 50
+_NOBODY = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,13 @@ class Recognition:
     to_model
         From the space of the tractogram to that of the model.
     distance_mm
-        From a cluster of the whole-brain model to the nearest of the registered tractogram, mean.
+        From a cluster of the whole-brain model to the nearest of the registered tractogram, mean;
+        None where there was nothing to register.
     """
 
     members: dict[str, Int[np.ndarray, " member"]]
     to_model: Float[np.ndarray, "4 4"]
-    distance_mm: float
+    distance_mm: float | None
 
 
 def recognise_bundles(
@@ -112,15 +114,16 @@ def recognise_bundles(
     Raises
     ------
     TrackingError
-        If there is no streamline to recognise, or none long enough to register.
+        If no streamline is long enough to register.
     """
     settings = settings or RecognitionSettings()
     if not len(lines):
-        raise TrackingError(
-            f"No streamline of the tractogram is {settings.min_length_mm:g} mm or longer, so no "
-            "bundle can be recognised. Track more or longer streamlines (--n-streamlines), or "
-            "leave out --model-bundles."
+        LOGGER.warning(
+            "No streamline of the tractogram is %g mm or longer, so no bundle can be recognised. "
+            "Track more or longer streamlines (--n-streamlines), or leave out --model-bundles.",
+            settings.min_length_mm,
         )
+        return Recognition(dict.fromkeys(models, _NOBODY), np.eye(4), None)
     target = np.concatenate(list(models.values())) if whole_brain is None else whole_brain
     to_model, distance_mm = _register(lines, target, random_seed)
     moved = _dipy(apply_affine(to_model, lines))

@@ -73,9 +73,11 @@ def test_a_bundle_that_is_not_there_is_not_found():
     assert len(members) <= 0.1 * N_LINE
 
 
-def test_a_tractogram_without_streamlines_is_refused():
-    with pytest.raises(TrackingError, match="20 mm or longer, so no bundle"):
-        recognise_bundles(NOTHING, models())
+def test_a_tractogram_without_streamlines_holds_no_bundle(caplog):
+    found = recognise_bundles(NOTHING, models())
+    assert "20 mm or longer, so no bundle" in caplog.text
+    assert all(len(members) == 0 for members in found.members.values())
+    assert found.distance_mm is None
 
 
 def test_streamlines_that_only_loop_cannot_be_registered():

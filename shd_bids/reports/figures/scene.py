@@ -33,15 +33,16 @@ def render_scene(scene_file: Path, picture_file: Path) -> None:
     plotter.camera.parallel_projection = True
     lines = line_mesh(points, lengths)
     hue = np.repeat(colors, lengths, axis=0) if len(colors) else line_colors(points, lengths)
-    lines["rgb"] = (255 * hue).astype(np.uint8)
     if len(points):
+        lines["rgb"] = (255 * hue).astype(np.uint8)
         plotter.add_mesh(lines, scalars="rgb", rgb=True, line_width=1.5, lighting=False)
     plotter.add_mesh(glass, color="white", opacity=0.07, smooth_shading=True, specular=0.4)
     centre = np.array(glass.center)
     pictures: list[np.ndarray] = []
     for view in VIEWS:
         toward, up = np.array(view.toward), np.array(view.up)
-        lines["rgb"] = (255 * hue * shade_by_depth(points @ toward)[:, None]).astype(np.uint8)
+        if len(points):
+            lines["rgb"] = (255 * hue * shade_by_depth(points @ toward)[:, None]).astype(np.uint8)
         plotter.camera_position = [centre + 1000 * toward, centre, up]
         extent = view.page[:2] @ (glass.points - centre).T
         plotter.camera.parallel_scale = 1.06 * float(np.abs(extent).max())
