@@ -31,10 +31,9 @@ _DESCRIPTIONS = {
     "equivariant spherical network that takes each voxel alone [@esd]. " + _LOBE,
     "rt-esd": "Fibre orientation distributions were estimated with RT-ESD, an unsupervised "
     "E(3) x SO(3) equivariant network on the full sphere [@rtesd]. " + _START + _LOBE,
-    "csd": "Constrained spherical deconvolution [@csd] as implemented in DIPY [@dipy] was fitted "
-    "as well. ",
+    "csd": "Constrained spherical deconvolution [@csd] as implemented in DIPY [@dipy] was fitted. ",
     "msmt-csd": "Multi-shell multi-tissue constrained spherical deconvolution [@msmtcsd], solved "
-    "exactly by shd-bids, was fitted as well. ",
+    "exactly by shd-bids, was fitted. ",
     "rumba": "Robust and unbiased model-based spherical deconvolution [@rumba] as implemented in "
     "DIPY [@dipy] was fitted to all shells with the same response functions. ",
     "rumba-tv": "Robust and unbiased model-based spherical deconvolution with total variation "
