@@ -78,7 +78,9 @@ def _tabulate(table: pd.DataFrame) -> str:
             row["n_streamlines"], row["mean_length_mm"], row["volume_mm3"] / 1000
         )  # fmt: skip
         if n_line:
-            rows.append([row["bundle"], n_line, round(length_mm), volume_cm3, row["start"]])
+            rows.append(
+                [row["bundle"], n_line, round(length_mm), round(volume_cm3, 1), row["start"]]
+            )
         else:
             rows.append([row["bundle"], "not found", "", "", ""])
     return data_table(names, rows)

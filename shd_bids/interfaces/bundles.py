@@ -51,6 +51,7 @@ class _RecogniseBundlesOutputSpec(TraitedSpec):
     bundle_files = traits.Dict(traits.Str, File(exists=True), desc="TCK by bundle, those found")
     table_file = File(desc="count, mean length, volume and start of each bundle")
     profiles_file = File(desc="maps along each bundle found, one row per bundle, node and map")
+    counts = traits.Dict(traits.Str, traits.Int, desc="streamlines by bundle")
     settings = traits.Dict(traits.Str, traits.Any, desc="what was done, for the sidecars")
 
 
@@ -92,6 +93,7 @@ class RecogniseBundles(SimpleInterface):
         self._results["bundle_files"] = files
         self._results["table_file"] = _write_bundles(measured, out / "bundles.tsv")
         self._results["profiles_file"] = _write_profiles(measured, out / "profiles.tsv")
+        self._results["counts"] = {each.label: each.n_streamline for each in measured}
         self._results["settings"] = _describe(settings, drawn, found, models)
         _warn(settings, drawn, found)
         return runtime
@@ -123,7 +125,7 @@ def _warn(settings: RecognitionSettings, drawn: Draw, found: Recognition) -> Non
             len(drawn.lines),
             drawn.n_usable,
         )
-    if found.distance_mm > settings.cluster_mm:
+    if found.distance_mm is not None and found.distance_mm > settings.cluster_mm:
         LOGGER.warning(
             "The tractogram lies %.0f mm from the models of %s after registration: look at the "
             "picture of the bundles before using them.",
@@ -161,15 +163,19 @@ def _write_profiles(measured: list[MeasuredBundle], file: Path) -> str:
 def _describe(
     settings: RecognitionSettings, drawn: Draw, found: Recognition, models: ModelFiles
 ) -> dict[str, Any]:
-    return {
-        "NumberOfStreamlines": drawn.n_usable,
-        "NumberOfStreamlinesDrawn": len(drawn.lines),
-        "MinimumLength": settings.min_length_mm,
+    counts = {
+        "UsableStreamlineCount": drawn.n_usable,
+        "SearchedStreamlineCount": len(drawn.lines),
+        "MinLengthMillimetres": settings.min_length_mm,
+    }
+    if found.distance_mm is None:
+        return counts
+    return counts | {
         "RegistrationTarget": "bundles" if models.whole_brain is None else "whole brain",
-        "RegistrationDistance": round(found.distance_mm, 3),
+        "RegistrationDistanceMillimetres": round(found.distance_mm, 3),
         "TractogramToModel": found.to_model.round(6).tolist(),
-        "ClusterThreshold": settings.cluster_mm,
-        "ModelClusterThreshold": settings.model_cluster_mm,
-        "ReductionThreshold": settings.reduction_mm,
-        "PruningThreshold": settings.pruning_mm,
+        "ClusterMillimetres": settings.cluster_mm,
+        "ModelClusterMillimetres": settings.model_cluster_mm,
+        "ReductionMillimetres": settings.reduction_mm,
+        "PruningMillimetres": settings.pruning_mm,
     }

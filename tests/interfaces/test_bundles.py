@@ -11,6 +11,7 @@ from tractography.known_bundles import CURVES, model_lines, tractogram
 
 from shd_bids.errors import ConfigError, TrackingError
 from shd_bids.interfaces.bundle_figures import PlotBundles
+from shd_bids.interfaces.bundle_sidecars import DescribeBundles
 from shd_bids.interfaces.bundles import RecogniseBundles
 
 SHAPE = (40, 48, 44)
@@ -91,14 +92,21 @@ def test_a_bundle_that_is_not_found_is_said(study, tmp_path, caplog):
         found = recognise(study, tmp_path, n_most=40)
     assert "The bundle uncinate of --model-bundles was not found" in caplog.text
     assert "among 40 of 110 streamlines" in caplog.text
-    assert found.settings["NumberOfStreamlines"] == 110
-    assert found.settings["NumberOfStreamlinesDrawn"] == 40
+    assert found.settings["UsableStreamlineCount"] == 110
+    assert found.settings["SearchedStreamlineCount"] == 40
 
 
-def test_an_empty_tractogram_is_refused(study, tmp_path):
+def test_an_empty_tractogram_holds_no_bundle_which_is_said_and_pictured(study, tmp_path, caplog):
     empty = save([], tmp_path / "none.tck")
-    with pytest.raises(TrackingError, match="no bundle can be recognised"):
-        recognise(study, tmp_path, tractogram_file=empty)
+    found = recognise(study, tmp_path, tractogram_file=empty)
+    assert "so no bundle can be recognised" in caplog.text
+    assert found.bundle_files == {}
+    assert found.counts == dict.fromkeys(CURVES, 0)
+    assert len(pd.read_csv(found.profiles_file, sep="\t")) == 0
+    files = plot(study, found, tmp_path)
+    assert "Tracts are drawn flat" not in caplog.text
+    assert (tmp_path / "bundletable.html").read_text().count("not found") == len(CURVES)
+    assert set(files) == {"bundles", "profiles", "bundletable"}
 
 
 def test_a_folder_without_models_is_refused(study, tmp_path):
@@ -113,14 +121,35 @@ def test_a_map_of_several_numbers_a_voxel_is_refused(study, tmp_path):
         recognise(study, tmp_path, map_files={"dec": str(file)})
 
 
-def test_bundles_and_profiles_are_pictured(study, found, tmp_path):
-    plot = PlotBundles(
+def test_a_sidecar_tells_of_its_own_bundle(found):
+    node = DescribeBundles(counts=found.counts, settings=found.settings, sources=["bids::all.tck"])
+    sidecars = node.run().outputs.sidecars
+    n_line = len(nib.streamlines.load(found.bundle_files["cingulum"]).streamlines)
+    assert sidecars["cingulum"]["StreamlineCount"] == n_line
+    for key, file in (
+        ("bundles.tsv", found.table_file),
+        ("profiles.tsv", found.profiles_file),
+    ):
+        assert set(pd.read_csv(file, sep="\t").columns) <= set(sidecars[key])
+    for sidecar in sidecars.values():
+        assert (
+            sidecar["Settings"]["SearchedStreamlineCount"]
+            == found.settings["SearchedStreamlineCount"]
+        )
+
+
+def plot(study, found, cwd):
+    node = PlotBundles(
         bundle_files=found.bundle_files,
         table_file=found.table_file,
         profiles_file=found.profiles_file,
         mask_file=str(study / "mask.nii.gz"),
     )
-    files = plot.run(cwd=str(tmp_path)).outputs.out_files
+    return node.run(cwd=str(cwd)).outputs.out_files
+
+
+def test_bundles_and_profiles_are_pictured(study, found, tmp_path):
+    files = plot(study, found, tmp_path)
     assert set(files) == {"bundles", "profiles", "bundletable"}
     text = (tmp_path / "bundletable.html").read_text()
     assert "not found" in text

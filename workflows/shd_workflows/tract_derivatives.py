@@ -10,6 +10,7 @@ from niworkflows.engine.workflows import LiterateWorkflow
 from shd_bids import __version__
 from shd_bids.bids.sidecars import generic_sidecar
 from shd_bids.config import TRACTOGRAM_FORMATS, TrackingConfig
+from shd_bids.interfaces.bundle_sidecars import DescribeBundles
 from shd_bids.interfaces.sidecars import DescribeTractogram
 from shd_bids.tractography.model_bundles import find_model_files
 
@@ -88,7 +89,7 @@ def init_tractogram_derivatives_wf(
     ------
     tractogram_files, track_map_files, n_streamlines, settings, weights_file, weights_found,
     <atlas>_connectome_files, <atlas>_connectome_found,
-    bundle_files, bundle_table_file, profiles_file, bundle_settings
+    bundle_files, bundle_table_file, profiles_file, bundle_counts, bundle_settings
         As `shd_workflows.tractography.init_tractography_wf` gives them.
     """
     workflow = LiterateWorkflow(name=name)
@@ -98,7 +99,8 @@ def init_tractogram_derivatives_wf(
     for atlas in atlases:
         fields += [f"{atlas_wf_name(atlas)}_connectome_{what}" for what in ("files", "found")]
     if tracking.model_bundles is not None:
-        fields += ["bundle_files", "bundle_table_file", "profiles_file", "bundle_settings"]
+        fields += ["bundle_files", "bundle_table_file", "profiles_file"]
+        fields += ["bundle_counts", "bundle_settings"]
     inputnode = Node(IdentityInterface(fields), name="inputnode")
     sources = own_uris(
         target.model_path(model, "fod", label="WM"),
@@ -206,42 +208,26 @@ def _save_connectome(workflow: LiterateWorkflow, names: _Names, atlas: str) -> N
 
 
 def _save_bundles(workflow: LiterateWorkflow, names: _Names, labels: Sequence[str]) -> None:
-    tables = {
-        "bundle_table_file": ("bundles", "Bundles that were looked for: streamlines and volume."),
-        "profiles_file": ("profiles", "Maps along the bundles, from the end that `start` names."),
-    }
     inputnode = workflow.get_node("inputnode")
+    describe_bundles = Node(DescribeBundles(sources=names.uris), name="describe_bundles")
     ds_bundles = names.target.sink(
-        "ds_bundles",
-        {label: names.tractogram(".tck", bundle=label) for label in labels},
-        {
-            label: generic_sidecar(
-                description=f"Streamlines of the bundle {label}; points in scanner RAS+ mm.",
-                sources=names.uris,
-                version=__version__,
-                units="mm",
-                spatial_reference=None,
-            )
-            for label in labels
-        },
+        "ds_bundles", {label: names.tractogram(".tck", bundle=label) for label in labels}
     )
     workflow.connect([
-        (inputnode, ds_bundles, [("bundle_files", "in_files"), ("bundle_settings", "found")]),
+        (inputnode, describe_bundles, [
+            ("bundle_counts", "counts"),
+            ("bundle_settings", "settings"),
+        ]),
+        (inputnode, ds_bundles, [("bundle_files", "in_files")]),
+        (describe_bundles, ds_bundles, [("sidecars", "sidecars")]),
     ])  # fmt: skip
-    for field, (desc, description) in tables.items():
-        ds_table = names.target.sink(
-            f"ds_{desc}_table",
-            {desc: names.tractogram(".tsv", desc=desc)},
-            {
-                desc: generic_sidecar(
-                    description=description,
-                    sources=names.uris,
-                    version=__version__,
-                    spatial_reference=None,
-                )
-            },
-        )
-        workflow.connect([(inputnode, ds_table, [((field, under, desc), "in_files")])])
+    for field, desc in (("bundle_table_file", "bundles"), ("profiles_file", "profiles")):
+        key = f"{desc}.tsv"
+        ds_table = names.target.sink(f"ds_{desc}_table", {key: names.tractogram(".tsv", desc=desc)})
+        workflow.connect([
+            (inputnode, ds_table, [((field, under, key), "in_files")]),
+            (describe_bundles, ds_table, [("sidecars", "sidecars")]),
+        ])  # fmt: skip
 
 
 def only(sidecars: dict, key: str, name: str) -> dict:

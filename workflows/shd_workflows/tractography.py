@@ -95,7 +95,7 @@ def init_tractography_wf(
         A weight per streamline and how it came about; only with weights.
     <atlas>_connectome_files, <atlas>_connectome_found
         Matrices and nodes of an atlas, and how ends were assigned.
-    bundle_files, bundle_table_file, profiles_file, bundle_settings
+    bundle_files, bundle_table_file, profiles_file, bundle_counts, bundle_settings
         What was recognised; only with model bundles.
     """
     workflow = LiterateWorkflow(name=name)
@@ -111,7 +111,8 @@ def init_tractography_wf(
         f"{name}_connectome_{what}" for name in regions.values() for what in ("files", "found")
     ]
     if tracking.model_bundles is not None:
-        results += ["bundle_files", "bundle_table_file", "profiles_file", "bundle_settings"]
+        results += ["bundle_files", "bundle_table_file", "profiles_file"]
+        results += ["bundle_counts", "bundle_settings"]
     inputnode = Node(IdentityInterface(given), name="inputnode")
     outputnode = Node(IdentityInterface(results), name="outputnode")
     track_streamlines = Node(
@@ -260,6 +261,7 @@ def _find_bundles(workflow: LiterateWorkflow, model_dir: Path, random_seed: int)
             ("bundle_files", "bundle_files"),
             ("table_file", "bundle_table_file"),
             ("profiles_file", "profiles_file"),
+            ("counts", "bundle_counts"),
             ("settings", "bundle_settings"),
         ]),
     ])  # fmt: skip
