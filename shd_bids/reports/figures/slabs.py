@@ -23,6 +23,7 @@ _THICK_MM = 10.0
 _BESIDE_MIDLINE_MM = 9.0  # the cingulum, here of the left half
 _DEEP_MM = 30.0
 _BACKDROP = "#1d1d1d"
+_OVERLAP = 1.3  # of the discs that voxels are drawn as, so that they join
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,15 @@ def plot_slabs(
         axis = int(np.argmax(np.abs(view.toward)))
         inside = np.abs(segments.middle[:, axis] - place_mm) < _THICK_MM / 2
         voxels = brain[np.abs(brain[:, axis] - place_mm) < _THICK_MM / 2] @ view.page.T
-        axes.scatter(voxels[:, 0], voxels[:, 1], s=9, color=_BACKDROP, linewidths=0, marker="s")
+        points_per_mm = 72.0 / figure.dpi * _frame(axes, view, brain)
+        wide = _OVERLAP * points_per_mm * float(np.linalg.norm(affine[:3, :3], axis=0).max())
+        axes.scatter(voxels[:, 0], voxels[:, 1], s=wide**2, color=_BACKDROP, linewidths=0)
         middle, step = (each[inside] @ view.page.T for each in (segments.middle, segments.step))
         hue = np.abs(segments.step[inside])
         hue /= np.maximum(np.linalg.norm(hue, axis=1, keepdims=True), 1e-6)
         near = np.argsort(middle[:, 2], kind="stable")
         pieces = np.stack([middle - step / 2, middle + step / 2], axis=1)[near, :, :2]
         axes.add_collection(LineCollection(list(pieces), colors=hue[near], linewidths=0.7))
-        _frame(axes, view, brain)
         axes.set_title(_title(axis, place_mm), color="white", fontsize=11)
     direction_legend(figure)
     return save_figure(figure, out_file, dpi=140)
@@ -128,11 +130,15 @@ def _fullest(
     return float(edges[np.argmax(held)] + 0.5)
 
 
-def _frame(axes: Axes, view: View, brain: Float[np.ndarray, "voxel 3"]) -> None:
-    """Show the whole brain's extent, and name the sides."""
+def _frame(axes: Axes, view: View, brain: Float[np.ndarray, "voxel 3"]) -> float:
+    """Show the whole brain's extent, and name the sides; return the pixels of a millimetre."""
     reach = brain @ view.page.T if len(brain) else np.zeros((1, 3))
     low, high = reach.min(axis=0)[:2] - 5, reach.max(axis=0)[:2] + 5
-    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    box = axes.get_window_extent()
+    extent = np.array([box.width, box.height])
+    per_mm = float(min(extent / (high - low)))
+    (left, foot), (right, top) = ((low + high + side * extent / per_mm) / 2 for side in (-1, 1))
+    axes.set(xlim=(left, right), ylim=(foot, top))
     axes.set_aspect("equal")
     axes.set_axis_off()
     for x, letter in ((0.03, view.sides[0]), (0.97, view.sides[1])):
@@ -140,6 +146,7 @@ def _frame(axes: Axes, view: View, brain: Float[np.ndarray, "voxel 3"]) -> None:
             x, 0.5, letter, color="white", fontsize=11, fontweight="bold", ha="center",
             va="center", transform=axes.transAxes,
         )  # fmt: skip
+    return per_mm
 
 
 def _title(axis: int, place_mm: float) -> str:
