@@ -75,7 +75,7 @@ class RecogniseBundles(SimpleInterface):
             min_length_mm=settings.min_length_mm,
         )
         found = recognise_bundles(
-            drawn.lines,
+            drawn.lines(N_NODE),
             model_lines,
             self._draw_model(models.whole_brain) if models.whole_brain else None,
             settings=settings,
@@ -104,9 +104,9 @@ class RecogniseBundles(SimpleInterface):
         drawn = draw_streamlines(
             read_model(file), n_most=spec.n_most, random_seed=spec.random_seed, n_node=N_NODE
         )
-        if not len(drawn.lines):
+        if not len(drawn.places):
             raise ConfigError(f"{FLAG}: {file} holds only streamlines of length 0. Leave it out.")
-        return drawn.lines
+        return drawn.lines(N_NODE)
 
     def _read_map(self, name: str, file: Path) -> BundleMap:
         data = read_array(file)
@@ -119,10 +119,10 @@ class RecogniseBundles(SimpleInterface):
 
 
 def _warn(settings: RecognitionSettings, drawn: Draw, found: Recognition) -> None:
-    if len(drawn.lines) < drawn.n_usable:
+    if len(drawn.places) < drawn.n_usable:
         LOGGER.info(
             "Bundles are looked for among %d of %d streamlines, drawn at random.",
-            len(drawn.lines),
+            len(drawn.places),
             drawn.n_usable,
         )
     if found.distance_mm is not None and found.distance_mm > settings.cluster_mm:
@@ -165,7 +165,7 @@ def _describe(
 ) -> dict[str, Any]:
     counts = {
         "UsableStreamlineCount": drawn.n_usable,
-        "SearchedStreamlineCount": len(drawn.lines),
+        "SearchedStreamlineCount": len(drawn.places),
         "MinLengthMillimetres": settings.min_length_mm,
     }
     if found.distance_mm is None:

@@ -30,13 +30,9 @@ class Draw:
     places: Int[np.ndarray, " streamline"]
     n_usable: int
 
-    @property
-    def lines(self) -> EvenLines:
-        """The points of streamlines that were brought to the same number of them."""
-        n_line = len(self.streamlines)
-        return self.streamlines.points.reshape(
-            n_line, len(self.streamlines.points) // max(n_line, 1), 3
-        )
+    def lines(self, n_node: int) -> EvenLines:
+        """Give the points of streamlines that were all brought to `n_node` of them."""
+        return self.streamlines.points.reshape(-1, n_node, 3)
 
 
 def draw_streamlines(

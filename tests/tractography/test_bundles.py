@@ -19,7 +19,7 @@ NOTHING = np.zeros((0, 20, 3), dtype=np.float32)
 def scene() -> tuple[EvenLines, np.ndarray]:
     lines, labels = tractogram(n_line=N_LINE, n_clutter=40)
     drawn = draw_streamlines([Streamlines.of(lines)], n_most=10**6, random_seed=0, n_node=20)
-    return drawn.lines, labels[drawn.places]
+    return drawn.lines(20), labels[drawn.places]
 
 
 @cache

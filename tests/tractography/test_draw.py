@@ -54,12 +54,13 @@ def test_the_whole_streamlines_are_fetched_by_their_places():
     for place, line, drawn in zip(draw.places, fetched, whole, strict=True):
         np.testing.assert_array_equal(line, LINES[place])
         np.testing.assert_array_equal(line, drawn)
-    np.testing.assert_array_equal(even_lines(fetched, 20), draw.lines)
+    np.testing.assert_array_equal(even_lines(fetched, 20), draw.lines(20))
 
 
 def test_nothing_is_drawn_from_nothing():
     draw = draw_streamlines([], n_most=5, random_seed=0, n_node=20)
-    assert len(draw.streamlines) == len(draw.lines) == draw.n_usable == 0
+    assert draw.lines(20).shape == (0, 20, 3)
+    assert draw.n_usable == 0
     assert len(pick_streamlines([], draw.places)) == 0
 
 
