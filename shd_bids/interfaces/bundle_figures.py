@@ -4,12 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from nipype.interfaces.base import (
-    BaseInterfaceInputSpec,
-    File,
-    SimpleInterface,
-    traits,
-)
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, traits
 
 from shd_bids.bids.files import write_text
 from shd_bids.reports.figures.bundles import plot_bundles, plot_profiles
@@ -20,6 +15,7 @@ from shd_bids.tractography.tractogram import read_batches
 
 from .nifti import read_affine, read_mask
 from .preproc_figures import FiguresOutputSpec
+from .tables import read_table
 
 _N_SHOWN, _N_SHOWN_NODE = 400, 60
 
@@ -39,11 +35,12 @@ class PlotBundles(SimpleInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         spec, out = self.inputs, Path(runtime.cwd)
-        table, rows = _read(spec.table_file), _read(spec.profiles_file)
+        table = read_table(spec.table_file, texts=["bundle", "start"])
+        rows = read_table(spec.profiles_file, texts=["bundle", "map"])
         bundles = {
             label: draw_streamlines(
                 read_batches(Path(file)), n_most=_N_SHOWN, random_seed=0, n_node=_N_SHOWN_NODE
-            ).lines
+            ).lines(_N_SHOWN_NODE)
             for label, file in spec.bundle_files.items()
         }
         mask, affine = read_mask(spec.mask_file), read_affine(spec.mask_file)
@@ -61,13 +58,6 @@ class PlotBundles(SimpleInterface):
         write_text(files["bundletable.html"], _tabulate(table))
         self._results["out_files"] = {file.stem: str(file) for file in files.values()}
         return runtime
-
-
-def _read(file: str) -> pd.DataFrame:
-    # A bundle may be called NA.
-    return pd.read_csv(
-        file, sep="\t", dtype={"bundle": str, "map": str}, keep_default_na=False, na_values=["n/a"]
-    )
 
 
 def _tabulate(table: pd.DataFrame) -> str:

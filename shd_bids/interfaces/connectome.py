@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Float
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -31,7 +31,7 @@ from shd_bids.tractography.weights import read_weights
 
 from .nifti import read_affine, read_array, read_labels
 from .preproc_figures import FiguresOutputSpec
-from .tables import write_table
+from .tables import read_table, write_table
 
 
 class _BuildConnectomeInputSpec(BaseInterfaceInputSpec):
@@ -111,8 +111,8 @@ class PlotConnectomes(SimpleInterface):
         spec, out = self.inputs, Path(runtime.cwd)
         drawn = {}
         for name, files in zip(spec.names, spec.table_files, strict=True):
-            regions, count = read_matrix(Path(files["count"]))
-            _, length = read_matrix(Path(files["meanlength"]))
+            regions, count = read_matrix(files["count"])
+            _, length = read_matrix(files["meanlength"])
             drawn[name] = PairMatrices(regions, count.astype(np.int64), length)
         plot_connectomes(drawn, out / "connectomes.png")
         rows = [
@@ -128,13 +128,10 @@ class PlotConnectomes(SimpleInterface):
         return runtime
 
 
-def read_matrix(file: Path) -> tuple[list[str], Num[np.ndarray, "region region"]]:
+def read_matrix(file: str) -> tuple[list[str], Float[np.ndarray, "region region"]]:
     """Read a matrix and the names of its rows; `n/a` is NaN."""
-    lines = file.read_text(encoding="utf-8").splitlines()
-    cells = [line.split("\t")[1:] for line in lines[1:]]
-    size = len(cells)
-    values = [["nan" if cell == "n/a" else cell for cell in row] for row in cells]
-    return lines[0].split("\t")[1:], np.array(values, dtype=np.float64).reshape(size, size)
+    table = read_table(file, texts=["name"])
+    return table["name"].tolist(), table.drop(columns="name").to_numpy(np.float64)
 
 
 def _matrices(found: Connectome) -> dict[str, np.ndarray]:
