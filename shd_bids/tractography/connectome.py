@@ -82,7 +82,7 @@ class RegionFinder:
         if radius_mm <= 0:
             raise TrackingError(
                 f"Ends of streamlines are to be assigned to regions within {radius_mm:g} mm; "
-                "expected more than 0, such as 4 (--connectome-radius-mm)."
+                "expected more than 0, such as 4 (--assignment-radius-mm)."
             )
         order = np.argsort(numbers)
         ascending = np.asarray(numbers, dtype=np.int64)[order]

@@ -159,5 +159,5 @@ def test_weights_of_another_tractogram_are_refused(n_weight):
 
 
 def test_a_radius_of_nothing_is_refused():
-    with pytest.raises(TrackingError, match="within 0 mm"):
+    with pytest.raises(TrackingError, match=r"within 0 mm.*--assignment-radius-mm"):
         _build([], np.eye(4), radius_mm=0.0)
