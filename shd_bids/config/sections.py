@@ -356,7 +356,7 @@ class TrackingConfig:
         float,
         Option(
             "how far from its end a region may be that a streamline is counted for",
-            minimum=0,
+            minimum=0.1,
             metavar="MM",
         ),
     ] = 4.0

@@ -20,7 +20,6 @@ from shd_bids.bids.files import write_text
 from shd_bids.reports.figures.connectome import PairMatrices, plot_connectomes
 from shd_bids.reports.fragments import data_table
 from shd_bids.tractography.connectome import (
-    RADIUS_MM,
     Connectome,
     RegionFinder,
     build_connectome,
@@ -40,7 +39,7 @@ class _BuildConnectomeInputSpec(BaseInterfaceInputSpec):
     table_file = File(exists=True, mandatory=True, desc="its regions, TSV")
     afd_file = File(exists=True, mandatory=True, desc="total apparent fibre density")
     weights_file = File(exists=True, desc="one weight per streamline, TSV")
-    radius_mm = traits.Float(RADIUS_MM, usedefault=True, desc="an end reaches so far")
+    radius_mm = traits.Float(mandatory=True, desc="an end reaches so far")
 
 
 class _BuildConnectomeOutputSpec(TraitedSpec):

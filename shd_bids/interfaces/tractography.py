@@ -108,17 +108,15 @@ class _TrackInputSpec(BaseInterfaceInputSpec):
     tissue_file = File(
         exists=True, desc="white matter, grey matter and CSF of a T1w image on the same grid"
     )
-    method = traits.Enum(*TRACKING_METHODS, usedefault=True, desc="how to follow")
+    method = traits.Enum(*TRACKING_METHODS, mandatory=True, desc="how to follow")
     n_streamlines = traits.Int(desc="streamlines to keep")
     seeds_per_voxel = traits.Int(desc="or: seeds in each voxel", xor=["n_streamlines"])
-    seed_from = traits.Str(
-        "white-matter", usedefault=True, desc="white-matter, interface, or an image"
-    )
+    seed_from = traits.Str(mandatory=True, desc="white-matter, interface, or an image")
     step_mm = traits.Float(desc="length of a step; by the voxel size if not given")
     max_angle_deg = traits.Float(mandatory=True, desc="largest turn in one step")
-    min_length_mm = traits.Float(20.0, usedefault=True, desc="shorter ones are dropped")
-    max_length_mm = traits.Float(250.0, usedefault=True, desc="longer ones are dropped")
-    valid_ends = traits.Enum(*VALID_ENDS[::-1], usedefault=True, desc="ends that are kept")
+    min_length_mm = traits.Float(mandatory=True, desc="shorter ones are dropped")
+    max_length_mm = traits.Float(mandatory=True, desc="longer ones are dropped")
+    valid_ends = traits.Enum(*VALID_ENDS, mandatory=True, desc="ends that are kept")
     random_seed = traits.Int(0, usedefault=True, desc="seed")
     n_threads = traits.Int(1, usedefault=True, nohash=True, desc="threads")
 

@@ -21,7 +21,6 @@ from .streamlines import Streamlines
 
 LOGGER = logging.getLogger(__name__)
 
-RADIUS_MM = 4.0
 UNASSIGNED = -1
 
 
@@ -77,7 +76,7 @@ class RegionFinder:
         affine: Float[np.ndarray, "4 4"],
         numbers: Sequence[int],
         *,
-        radius_mm: float = RADIUS_MM,
+        radius_mm: float,
     ) -> None:
         if radius_mm <= 0:
             raise TrackingError(

@@ -62,7 +62,7 @@ def test_the_tables_hold_what_joins_the_regions(tmp_path, monkeypatch):
 
 def test_without_weights_there_is_no_sum_of_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    files = BuildConnectome(**_files(tmp_path)).run().outputs.table_files
+    files = BuildConnectome(**_files(tmp_path), radius_mm=4.0).run().outputs.table_files
     assert "weightsum" not in files
 
 
@@ -86,7 +86,7 @@ def test_no_streamline_is_pictured_too(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     files = _files(tmp_path)
     write_tck([], tmp_path / "a.tck")
-    built = BuildConnectome(**files).run().outputs
+    built = BuildConnectome(**files, radius_mm=4.0).run().outputs
     _, count = read_matrix(built.table_files["count"])
     assert count.sum() == 0
     assert "None of 0 streamlines" in caplog.text
