@@ -50,7 +50,7 @@ class WeightsError(ShdBidsError):
 
 
 class TrackingError(ShdBidsError):
-    """Tracking cannot start: no seeds, or an impossible setting."""
+    """Streamlines cannot be tracked, read, weighed or recognised."""
 
 
 class WorkDirError(ShdBidsError):

@@ -1,1 +1,1 @@
-"""Peaks, scalar maps, streamlines."""
+"""From fODFs to peaks, maps and streamlines; from those to weights, connectomes and bundles."""
