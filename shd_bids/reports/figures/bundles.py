@@ -14,6 +14,7 @@ from shd_bids.reports.figures.style import INK, save_figure, tidy_chart
 from shd_bids.reports.figures.tracts import draw_in_glass
 from shd_bids.tractography.draw import EvenLines
 from shd_bids.tractography.profiles import Profile
+from shd_bids.tractography.streamlines import Streamlines
 
 _MAP_NAMES = {
     "afd": "total apparent fibre density",
@@ -51,7 +52,7 @@ def plot_bundles(
         ``out_file``.
     """
     palette = bundle_colors(bundles)
-    shown = [line for lines in bundles.values() for line in lines]
+    shown = Streamlines.of(line for lines in bundles.values() for line in lines)
     colors = [palette[label] for label, lines in bundles.items() for _ in lines]
     figure = draw_in_glass(shown, mask, affine, colors=np.array(colors).reshape(-1, 3))
     _grow(figure, len(palette))

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from shd_bids.reports.figures.views import VIEWS, shade_by_depth
+from shd_bids.reports.figures.views import VIEWS, direction_hue, shade_by_depth
 
 _VIEW_PIXELS = 1200
 
@@ -81,11 +81,11 @@ def line_mesh(
 def line_colors(
     points: Float[np.ndarray, "point 3"], lengths: Int[np.ndarray, " line"]
 ) -> Float[np.ndarray, "point 3"]:
-    """Give each point the direction of its line there: red, green, blue for x, y, z."""
+    """Give each point the colour of its line's direction there."""
     step = np.diff(points, axis=0, append=points[-1:])
     last = np.cumsum(lengths) - 1
     step[last] = step[last - 1]  # the last point of a line looks back
-    return np.abs(step) / np.maximum(np.linalg.norm(step, axis=1, keepdims=True), 1e-6)
+    return direction_hue(step)
 
 
 if __name__ == "__main__":

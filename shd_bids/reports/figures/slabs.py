@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 
 from shd_bids.reports.figures.images import direction_legend
-from shd_bids.reports.figures.style import DARK, save_figure
-from shd_bids.reports.figures.views import VIEWS, View
+from shd_bids.reports.figures.panels import view_panels
+from shd_bids.reports.figures.style import save_figure
+from shd_bids.reports.figures.views import VIEWS, View, direction_hue
 from shd_bids.tractography.streamlines import Streamlines
 
 _THICK_MM = 10.0
@@ -66,11 +66,9 @@ def plot_slabs(
     """
     brain = np.argwhere(mask) @ affine[:3, :3].T + affine[:3, 3]
     segments = _segments(streamlines)
-    figure = Figure(figsize=(14.0, 5.0), facecolor=DARK)
-    for order, (view, place_mm) in enumerate(
-        zip(VIEWS, choose_slabs(segments, brain), strict=True)
-    ):
-        axes = figure.add_axes((order / 3, 0.08, 1 / 3, 0.85))
+    figure, panels = view_panels()
+    places_mm = choose_slabs(segments, brain)
+    for axes, view, place_mm in zip(panels, VIEWS, places_mm, strict=True):
         axis = int(np.argmax(np.abs(view.toward)))
         inside = np.abs(segments.middle[:, axis] - place_mm) < _THICK_MM / 2
         voxels = brain[np.abs(brain[:, axis] - place_mm) < _THICK_MM / 2] @ view.page.T
@@ -78,8 +76,7 @@ def plot_slabs(
         wide = _OVERLAP * points_per_mm * float(np.linalg.norm(affine[:3, :3], axis=0).max())
         axes.scatter(voxels[:, 0], voxels[:, 1], s=wide**2, color=_BACKDROP, linewidths=0)
         middle, step = (each[inside] @ view.page.T for each in (segments.middle, segments.step))
-        hue = np.abs(segments.step[inside])
-        hue /= np.maximum(np.linalg.norm(hue, axis=1, keepdims=True), 1e-6)
+        hue = direction_hue(segments.step[inside])
         near = np.argsort(middle[:, 2], kind="stable")
         pieces = np.stack([middle - step / 2, middle + step / 2], axis=1)[near, :, :2]
         axes.add_collection(LineCollection(list(pieces), colors=hue[near], linewidths=0.7))
@@ -131,7 +128,7 @@ def _fullest(
 
 
 def _frame(axes: Axes, view: View, brain: Float[np.ndarray, "voxel 3"]) -> float:
-    """Show the whole brain's extent, and name the sides; return the pixels of a millimetre."""
+    """Show the whole brain's extent; return the pixels of a millimetre."""
     reach = brain @ view.page.T if len(brain) else np.zeros((1, 3))
     low, high = reach.min(axis=0)[:2] - 5, reach.max(axis=0)[:2] + 5
     box = axes.get_window_extent()
@@ -140,12 +137,6 @@ def _frame(axes: Axes, view: View, brain: Float[np.ndarray, "voxel 3"]) -> float
     (left, foot), (right, top) = ((low + high + side * extent / per_mm) / 2 for side in (-1, 1))
     axes.set(xlim=(left, right), ylim=(foot, top))
     axes.set_aspect("equal")
-    axes.set_axis_off()
-    for x, letter in ((0.03, view.sides[0]), (0.97, view.sides[1])):
-        axes.text(
-            x, 0.5, letter, color="white", fontsize=11, fontweight="bold", ha="center",
-            va="center", transform=axes.transAxes,
-        )  # fmt: skip
     return per_mm
 
 

@@ -8,7 +8,6 @@ import logging
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from shd_bids.reports.figures.images import direction_legend
-from shd_bids.reports.figures.style import DARK, save_figure
-from shd_bids.reports.figures.views import VIEWS, View, shade_by_depth
+from shd_bids.reports.figures.panels import view_panels
+from shd_bids.reports.figures.style import save_figure
+from shd_bids.reports.figures.views import VIEWS, View, direction_hue, shade_by_depth
 from shd_bids.tractography.streamlines import Streamlines
 
 LOGGER = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def plot_tracts(
 
 
 def draw_in_glass(
-    streamlines: Sequence[Float[np.ndarray, "_ 3"]],
+    streamlines: Streamlines,
     mask: Bool[np.ndarray, "x y z"],
     affine: Float[np.ndarray, "4 4"],
     *,
@@ -83,14 +83,11 @@ def draw_in_glass(
     Figure
         To be saved.
     """
-    shown = list(streamlines)
     with tempfile.TemporaryDirectory() as folder:
         scene_file, picture_file = Path(folder) / "scene.npz", Path(folder) / "scene.png"
-        points = np.concatenate(shown) if shown else np.zeros((0, 3), dtype=np.float32)
-        lengths = np.array([len(line) for line in shown], dtype=np.int64)
         np.savez(
-            scene_file, points=points, lengths=lengths, mask=mask, affine=affine,
-            colors=np.zeros((0, 3)) if colors is None else colors,
+            scene_file, points=streamlines.points, lengths=streamlines.n_points, mask=mask,
+            affine=affine, colors=np.zeros((0, 3)) if colors is None else colors,
         )  # fmt: skip
         problem = _render_apart(scene_file, picture_file)
         pictures: list[np.ndarray] = []
@@ -99,24 +96,17 @@ def draw_in_glass(
         else:
             picture = np.asarray(Image.open(picture_file).convert("RGB"))
             pictures = np.split(picture, len(VIEWS), axis=1)
-    figure = Figure(figsize=(14.0, 5.0), facecolor=DARK)
-    for order, view in enumerate(VIEWS):
-        axes = figure.add_axes((order / 3, 0.08, 1 / 3, 0.85))
+    figure, panels = view_panels()
+    for order, (axes, view) in enumerate(zip(panels, VIEWS, strict=True)):
         if pictures:
             axes.imshow(pictures[order], aspect="equal", interpolation="antialiased")
         else:
-            _draw_flat(axes, shown, colors, mask, affine, view)
-        axes.set_axis_off()
+            _draw_flat(axes, streamlines, colors, mask, affine, view)
         axes.set_title(view.name, color="white", fontsize=11)
-        for x, letter in ((0.03, view.sides[0]), (0.97, view.sides[1])):
-            axes.text(
-                x, 0.5, letter, color="white", fontsize=11, fontweight="bold", ha="center",
-                va="center", transform=axes.transAxes,
-            )  # fmt: skip
     return figure
 
 
-def _thin_out(streamlines: Streamlines) -> list[np.ndarray]:
+def _thin_out(streamlines: Streamlines) -> Streamlines:
     """Keep about every second millimetre of each streamline that is more than a point."""
     thinned = []
     for line in streamlines.where(streamlines.n_points > 1):
@@ -124,7 +114,7 @@ def _thin_out(streamlines: Streamlines) -> list[np.ndarray]:
         stride = max(1, round(1.5 / step_mm)) if step_mm > 0 else 1
         kept = np.unique(np.append(np.arange(0, len(line), stride), len(line) - 1))
         thinned.append(line[kept])
-    return thinned
+    return Streamlines.of(thinned)
 
 
 def _render_apart(scene_file: Path, picture_file: Path) -> str:
@@ -145,22 +135,21 @@ def _render_apart(scene_file: Path, picture_file: Path) -> str:
 
 def _draw_flat(
     axes: Axes,
-    streamlines: Sequence[np.ndarray],
+    streamlines: Streamlines,
     colors: Float[np.ndarray, "streamline 3"] | None,
     mask: Bool[np.ndarray, "x y z"],
     affine: Float[np.ndarray, "4 4"],
     view: View,
 ) -> None:
     """Project the segments on the page, nearer ones over farther ones."""
-    if streamlines:
+    if len(streamlines):
         segments = np.concatenate(
             [np.stack([line[:-1], line[1:]], axis=1) for line in streamlines]
         )  # (segment, end, axis)
         if colors is None:
-            direction = np.abs(segments[:, 1] - segments[:, 0])
-            hue = direction / np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-6)
+            hue = direction_hue(segments[:, 1] - segments[:, 0])
         else:
-            hue = np.repeat(colors, [len(line) - 1 for line in streamlines], axis=0)
+            hue = np.repeat(colors, streamlines.n_points - 1, axis=0)
         turned = segments @ view.page.T
         depth = turned[:, :, 2].mean(axis=1)
         order = np.argsort(depth)

@@ -40,6 +40,18 @@ VIEWS = (
 )
 
 
+def direction_hue(steps: Float[np.ndarray, "step 3"]) -> Float[np.ndarray, "step 3"]:
+    """Give each step its direction as a colour: red, green, blue for x, y, z.
+
+    Examples
+    --------
+    >>> direction_hue(np.array([[0.0, -2.0, 0.0], [3.0, 0.0, 4.0]]))
+    array([[0. , 1. , 0. ],
+           [0.6, 0. , 0.8]])
+    """
+    return np.abs(steps) / np.maximum(np.linalg.norm(steps, axis=1, keepdims=True), 1e-6)
+
+
 def shade_by_depth(depth: Float[np.ndarray, " point"]) -> Float[np.ndarray, " point"]:
     """Darken what is far from the reader, from 0.3 to 1.
 

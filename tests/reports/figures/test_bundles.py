@@ -2,7 +2,6 @@
 
 import matplotlib.image
 import numpy as np
-import pytest
 from reports.figures.test_tracts import AFFINE, MASK, bundle, columns_of_view
 
 from shd_bids.reports.figures import tracts
@@ -24,10 +23,8 @@ def has_hue(view: np.ndarray, color) -> int:
     )
 
 
-@pytest.mark.parametrize("flat", [False, True])
-def test_each_bundle_has_its_own_colour_whatever_its_direction(flat, tmp_path, monkeypatch):
-    if flat:
-        monkeypatch.setattr(tracts, "_render_apart", lambda *_: "no driver")
+def test_each_bundle_has_its_own_colour_whatever_its_direction(tmp_path, monkeypatch):
+    monkeypatch.setattr(tracts, "_render_apart", lambda *_: "no driver")
     file = plot_bundles(BUNDLES, MASK, AFFINE, tmp_path / "bundles.png")
     front = columns_of_view(file, 1)
     for color in bundle_colors(BUNDLES).values():

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from shd_bids.reports.figures import tracts
-from shd_bids.reports.figures.tracts import plot_tracts
+from shd_bids.reports.figures.style import save_figure
+from shd_bids.reports.figures.tracts import draw_in_glass, plot_tracts
 from shd_bids.reports.figures.views import VIEWS
 from shd_bids.tractography.streamlines import Streamlines
 
@@ -50,14 +51,18 @@ def test_a_left_right_bundle_is_red_and_seen_from_the_front(flat, tmp_path, monk
     assert count_colour(columns_of_view(file, 0), 0) < 0.7 * count_colour(front, 0)
 
 
-def test_tracts_are_rendered_in_a_forked_worker(tmp_path):
-    worker = multiprocessing.get_context("fork").Process(
-        target=plot_tracts, args=(bundle((0, 0, 1)), MASK, AFFINE, tmp_path / "tracts.png")
-    )
+def _draw_blue(file):
+    blue = np.tile([0.0, 0.0, 1.0], (60, 1))
+    save_figure(draw_in_glass(bundle((1, 0, 0)), MASK, AFFINE, colors=blue), file)
+
+
+def test_given_colours_are_rendered_in_a_forked_worker(tmp_path):
+    fork = multiprocessing.get_context("fork")
+    worker = fork.Process(target=_draw_blue, args=(tmp_path / "tracts.png",))
     worker.start()
     worker.join(300)
     assert worker.exitcode == 0
-    assert count_colour(columns_of_view(tmp_path / "tracts.png", 0), 2) > 500
+    assert count_colour(columns_of_view(tmp_path / "tracts.png", 1), 2) > 500
 
 
 def test_when_vtk_cannot_render_a_warning_says_so(tmp_path, monkeypatch, caplog):
