@@ -4,6 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import networkx as nx
+import nibabel as nib
+import numpy as np
 import pytest
 from shd_workflows.derivatives import Target, model_label
 from shd_workflows.participant import init_participant_wf
@@ -83,6 +85,78 @@ def test_the_level_cuts_the_graph(build, level, last, beyond):
 def test_tractography_can_be_left_out(build):
     names = _names(build(tracking={"skip_tractography": True}))
     assert not any("track" in name for name in names)
+
+
+@pytest.fixture
+def tracts(config, series, tmp_path):
+    """Build the graph of one series with an atlas, models of bundles and other settings."""
+    atlas, models = tmp_path / "Halves_space-orig_dseg.nii.gz", tmp_path / "models"
+    image = nib.load(series[0].runs[0].dwi_file)
+    nib.Nifti1Image(np.ones(image.shape[:3], np.int16), image.affine).to_filename(atlas)
+    atlas.with_name("Halves_space-orig_dseg.tsv").write_text("index\tname\n1\tall\n")
+    models.mkdir()
+    for name in ("CST_left.tck", "bundles.trk", "whole_brain.trk"):
+        (models / name).touch()
+
+    def make(**tracking):
+        given = {"streamline_weights": "life", "model_bundles": models} | tracking
+        changed = replace(
+            config,
+            tracking=replace(config.tracking, **given),
+            anat=replace(config.anat, atlases=(str(atlas),)),
+            deconv=replace(config.deconv, fod_models=("csd",)),
+        )
+        plan = plan_series(series[0], changed)
+        assert not plan.anat.undelivered
+        return init_participant_wf(label="01", plans=[plan], config=changed)
+
+    return make
+
+
+def _paths(workflow):
+    sinks = [node for node in workflow._get_all_nodes() if node.name.startswith("ds_")]
+    return [path for node in sinks for path in node.inputs.paths.values()]
+
+
+def test_streamlines_are_weighed_joined_to_regions_and_recognised(tracts):
+    paths = _paths(tracts())
+    assert len(paths) == len(set(paths))
+    stem = "sub-01/ses-a/dwi/sub-01_ses-a_space-orig_model-csd"
+    tracked = f"{stem}_track-probabilistic"
+    tables = ("count", "meanlength", "meanafd", "weightsum", "nodes")
+    assert {
+        *(f"{tracked}_tractogram.{kind}" for kind in ("tck", "trx", "trk")),
+        *(f"{tracked}_bundle-{label}_tractogram.tck" for label in ("CSTleft", "bundles")),
+        *(f"{tracked}_desc-{what}_tractogram.tsv" for what in ("weights", "bundles", "profiles")),
+        *(f"{tracked}_seg-Halves_desc-{what}_connectivity.tsv" for what in tables),
+        *(
+            f"{stem}_param-{what}_track-probabilistic_dwimap.nii.gz"
+            for what in ("tdi", "ends", "meanlength")
+        ),
+        f"{stem}_param-tdi_track-probabilistic_res-high_dwimap.nii.gz",
+    } <= set(paths)
+    figures = "slabs.png", "connectomes.png", "bundles.png", "profiles.svg"
+    names = {Path(path).name for path in paths}
+    assert {f"sub-01_ses-a_desc-{name.replace('.', '_dwi.')}" for name in figures} <= names
+
+
+def test_what_is_made_of_streamlines_can_be_left_out(tracts):
+    paths = _paths(tracts(streamline_weights="none", model_bundles=None))
+    assert not any("bundle" in path or "profiles" in path for path in paths)
+    assert not any("desc-weights_tractogram" in path for path in paths)
+
+
+def test_the_methods_tell_how_streamlines_were_tracked_and_weighed(tracts):
+    life = tracts(tracking_method="ptt", n_streamlines=700, model_bundles=None).visit_desc()
+    assert "700 streamlines were tracked by parallel transport [@ptt]" in life
+    assert "They were weighted by LiFE" in life
+    assert "within 4 mm" in life
+    assert "@recobundles" not in life
+    none = tracts(streamline_weights="none", seeds_per_voxel=2, tracking_method="deterministic")
+    text = none.visit_desc()
+    assert "from 2 seeds in each voxel" in text
+    assert "They were weighted" not in text
+    assert {"eudx", "recobundles", "afq"} <= set(cited_keys(text)) <= set(bibliography())
 
 
 def test_denoising_can_be_switched_off(build):
@@ -243,9 +317,6 @@ def test_a_preprocessed_series_is_taken_as_it_is(config, tmp_path):
 
 
 def test_a_t1w_image_is_brought_to_the_series_unless_it_is_passed_over(config, series, tmp_path):
-    import nibabel as nib
-    import numpy as np
-
     t1w_file = config.execution.bids_dir / "sub-01_T1w.nii.gz"
     nib.Nifti1Image(np.ones((6, 6, 4), np.float32), np.eye(4)).to_filename(t1w_file)
     with_t1w = replace(series[0], t1w_file=t1w_file)
@@ -343,12 +414,7 @@ def test_all_outputs_have_their_place_before_anything_runs(series, config):
 
 
 def test_no_two_nodes_write_the_same_file(build):
-    paths = [
-        path
-        for node in build(deconv={"fod_models": ("shd-tv", "csd")})._get_all_nodes()
-        if node.name.startswith("ds_")
-        for path in node.inputs.paths.values()
-    ]
+    paths = _paths(build(deconv={"fod_models": ("shd-tv", "csd")}))
     assert len(paths) == len(set(paths))
 
 
@@ -396,9 +462,6 @@ def test_a_run_needs_no_b0_of_its_own(config, make_skeleton):
 
 
 def test_a_series_of_one_volume_is_refused_before_anything_runs(series, config):
-    import nibabel as nib
-    import numpy as np
-
     file = series[0].runs[0].dwi_file
     nib.Nifti1Image(np.ones((6, 6, 4), dtype=np.float32), np.eye(4)).to_filename(file)
     with pytest.raises(ImageError, match="3-D"):
