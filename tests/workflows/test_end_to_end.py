@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,24 +10,74 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy.interpolate import CubicSpline
 from scipy.ndimage import binary_dilation
 
+from shd_bids.testing.geometry import BUNDLES
+from shd_bids.testing.truth import read_truth
+
 MODELS = ("csd", "shd-tv")
+WANTED = ("callosum", "corticospinal-left")
+TRACTS = "sub-01_space-orig_model-csd_track-probabilistic"
 
 
-@pytest.fixture(scope="module")
-def out(tiny_phantom_dir, tmp_path_factory) -> Path:
-    """Run everything once, the network for a few steps only."""
-    root = tmp_path_factory.mktemp("whole")
+def _run(bids_dir, root, *more, name="out", formats=("tck", "trx", "trk")) -> str:
+    """Run everything, the network for a few steps only; give what was said."""
     command = [
-        *(sys.executable, "-m", "shd_bids.cli.run", tiny_phantom_dir, root / "out", "participant"),
+        *(sys.executable, "-m", "shd_bids.cli.run", bids_dir, root / name, "participant"),
         *("-w", root / "work", "--fod-model", *MODELS, "--shd-steps", 20, "--lmax", 6),
-        *("--n-streamlines", 100, "--max-angle-deg", 45, "--device", "cpu", "--omp-nthreads", 1),
+        *("--n-streamlines", 100, "--max-angle-deg", 45, "--device", "cpu"),
+        *("--atlases", root / "Halves_space-orig_dseg.nii.gz", "--model-bundles", root / "models"),
+        *("--tractogram-format", *formats, "--omp-nthreads", 1, *more),
     ]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.strip().splitlines()[-1] == "shd-bids finished: 1 of 1 participant(s)."
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def out(tiny_phantom_dir, tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("whole")
+    _write_atlas(tiny_phantom_dir, root)
+    _write_models(tiny_phantom_dir, root / "models")
+    _run(tiny_phantom_dir, root)
     return root / "out"
+
+
+def _write_atlas(bids_dir: Path, folder: Path) -> None:
+    """Write the grey matter of the left and of the right as an atlas."""
+    raw = nib.load(bids_dir / "sub-01/dwi/sub-01_dwi.nii.gz")
+    grey = read_truth(bids_dir).tissue[..., 1] > 0.3
+    across = np.tensordot(raw.affine[0, :3], np.indices(grey.shape), axes=1) + raw.affine[0, 3]
+    labels = np.where(grey, 1 + (across > across.mean()), 0).astype(np.int16)
+    nib.Nifti1Image(labels, raw.affine).to_filename(folder / "Halves_space-orig_dseg.nii.gz")
+    (folder / "Halves_space-orig_dseg.tsv").write_text("index\tname\n1\tleft\n2\tright\n")
+
+
+def _write_models(bids_dir: Path, folder: Path) -> None:
+    """Write streamlines beside the middle of the phantom's bundles."""
+    folder.mkdir()
+    raw = nib.load(bids_dir / "sub-01/dwi/sub-01_dwi.nii.gz")
+    centre = nib.affines.apply_affine(raw.affine, (np.array(raw.shape[:3]) - 1) / 2)
+    generator, whole = np.random.default_rng(0), []
+    for bundle in BUNDLES:
+        knots = np.asarray(bundle.points_mm, dtype=float)
+        middle = CubicSpline(np.linspace(0, 1, len(knots)), knots)(np.linspace(0.1, 0.9, 40))
+        beside = generator.normal(0, 0.4 * min(bundle.radii_mm), (30, 1, 3))
+        lines = (middle + beside + centre).astype(np.float32)
+        whole.extend(lines)
+        if bundle.name in WANTED:
+            _save_lines(lines, folder / f"{bundle.name}.tck")
+    _save_lines(whole, folder / "whole_brain.tck")
+
+
+def _save_lines(lines, file: Path) -> None:
+    nib.streamlines.save(nib.streamlines.Tractogram(lines, affine_to_rasmm=np.eye(4)), file)
+
+
+def _tracts_sidecar(out: Path, rest: str) -> dict:
+    return json.loads((out / f"sub-01/dwi/{TRACTS}_{rest}.json").read_text())
 
 
 def _image(out: Path, name: str) -> nib.Nifti1Image:
@@ -62,14 +113,27 @@ def test_all_names_of_the_design_are_there(out):
         "model-shdtv_param-fod_label-CSF_dwimap.nii.gz",
         "model-shdtv_desc-weights_model.safetensors",
         "model-csd_track-probabilistic_tractogram.tck",
-        "model-csd_param-tdi_dwimap.nii.gz",
+        *(f"model-csd_track-probabilistic_tractogram.{kind}" for kind in ("trx", "trk")),
+        *(
+            f"model-csd_param-{what}_track-probabilistic_dwimap.nii.gz"
+            for what in ("tdi", "ends", "meanlength")
+        ),
+        "model-csd_param-tdi_track-probabilistic_res-high_dwimap.nii.gz",
+        *(
+            f"model-csd_track-probabilistic_desc-{what}_tractogram.tsv"
+            for what in ("bundles", "profiles")
+        ),
+        *(
+            f"model-csd_track-probabilistic_seg-Halves_desc-{what}_connectivity.tsv"
+            for what in ("count", "meanlength", "meanafd", "nodes")
+        ),
     }
     assert expected <= found
 
 
 def test_every_data_file_has_a_sidecar_that_says_what_it_was_made_from(out):
     folder = out / "sub-01/dwi"
-    present = {f"bids::{file.relative_to(out).as_posix()}" for file in folder.iterdir()}
+    present = {f"bids::{file.relative_to(out).as_posix()}" for file in (out / "sub-01").rglob("*")}
     for file in folder.iterdir():
         if file.suffix in (".json", ".bval", ".bvec"):
             continue
@@ -130,10 +194,58 @@ def test_streamlines_end_in_the_brain_and_leave_it_by_less_than_a_voxel(out):
     assert share_in(binary_dilation(mask), streamlines.get_data()) == 1.0
 
 
+def test_all_formats_hold_the_streamlines_that_the_sidecar_counts(out):
+    stem = out / f"sub-01/dwi/{TRACTS}_tractogram"
+    sidecar = _tracts_sidecar(out, "tractogram")
+    assert sidecar["StreamlineCount"] == 100
+    assert sidecar["Settings"]["TissueSource"] == "T1w"
+    assert "bids::sub-01/anat/sub-01_space-orig_probseg.nii.gz" in sidecar["Sources"]
+    tck, trk = (nib.streamlines.load(f"{stem}.{kind}").streamlines for kind in ("tck", "trk"))
+    assert len(tck) == len(trk) == 100
+    np.testing.assert_allclose(tck.get_data(), trk.get_data(), atol=1e-3)
+    assert Path(f"{stem}.trx").stat().st_size > 0
+
+
+def test_the_connectome_counts_what_its_sidecar_says(out):
+    name = "seg-Halves_desc-count_connectivity"
+    lines = (out / f"sub-01/dwi/{TRACTS}_{name}.tsv").read_text().splitlines()
+    assert lines[0] == "name\tleft\tright"
+    counts = np.array([line.split("\t")[1:] for line in lines[1:]], dtype=int)
+    np.testing.assert_array_equal(counts, counts.T)
+    sidecar = _tracts_sidecar(out, name)
+    assert np.triu(counts).sum() == sidecar["AssignedStreamlineCount"] > 0
+    assert sidecar["StreamlineCount"] == 100
+    assert sidecar["Units"] == "1"
+
+
+def test_weights_are_written_where_there_is_a_program_for_them(out):
+    file = out / f"sub-01/dwi/{TRACTS}_desc-weights_tractogram.tsv"
+    assert file.is_file() == (shutil.which("tcksift2") is not None)
+    if file.is_file():
+        assert len(file.read_text().splitlines()) == 101
+        assert _tracts_sidecar(out, "desc-weights_tractogram")["WeightsMethod"] == "SIFT2"
+
+
+def test_every_model_has_a_row_and_every_bundle_that_was_found_a_file(out):
+    lines = (out / f"sub-01/dwi/{TRACTS}_desc-bundles_tractogram.tsv").read_text().splitlines()
+    counts = {line.split("\t")[0]: int(line.split("\t")[1]) for line in lines[1:]}
+    assert set(counts) == {name.replace("-", "") for name in WANTED}
+    assert counts["callosum"] > 0
+    for label, count in counts.items():
+        file = out / f"sub-01/dwi/{TRACTS}_bundle-{label}_tractogram.tck"
+        assert file.is_file() == (count > 0)
+        if count:
+            sidecar = _tracts_sidecar(out, f"bundle-{label}_tractogram")
+            assert sidecar["StreamlineCount"] == count
+            assert sidecar["Settings"]["RegistrationTarget"] == "whole brain"
+
+
 def test_the_page_shows_every_figure_that_exists(out):
     page = (out / "sub-01.html").read_text()
     figures = sorted((out / "sub-01/figures").iterdir())
-    for what in ("gradients", "mask", "denoising", "response", "fodf", "loss", "dec", "tracts"):
+    pictured = ("gradients", "mask", "denoising", "response", "fodf", "loss", "dec", "tracts",
+                "slabs", "connectomes", "bundles", "profiles")  # fmt: skip
+    for what in pictured:
         assert any(f"desc-{what}_" in file.name for file in figures), what
     for file in figures:
         if file.suffix != ".html":
@@ -146,3 +258,24 @@ def test_mrtrix3_reads_the_harmonics(out):
     file = out / "sub-01/dwi/sub-01_space-orig_model-shdtv_param-fod_label-WM_dwimap.nii.gz"
     size = subprocess.run(["mrinfo", "-size", file], capture_output=True, text=True, check=True)
     assert size.stdout.split() == ["18", "18", "14", "28"]
+
+
+def test_no_streamlines_go_through_the_whole_stage_and_nothing_before_it_runs_again(
+    out, tiny_phantom_dir
+):
+    nowhere = ("--seed-from", "interface", "--min-length-mm", 200)
+    said = _run(tiny_phantom_dir, out.parent, *nowhere, name="none", formats=["trx"])
+    assert "track_streamlines: started" in said
+    assert "fit_fodf: started" not in said
+    assert "No streamline was found" in said
+    empty = out.parent / "none"
+    sidecar = _tracts_sidecar(empty, "tractogram")
+    assert sidecar["StreamlineCount"] == 0
+    assert sidecar["Settings"]["SeedRegion"] == "interface"
+    stem = empty / f"sub-01/dwi/{TRACTS}"
+    assert not Path(f"{stem}_tractogram.tck").exists()
+    counts = Path(f"{stem}_seg-Halves_desc-count_connectivity.tsv").read_text()
+    assert counts == "name\tleft\tright\nleft\t0\t0\nright\t0\t0\n"
+    page = (empty / "sub-01.html").read_text()
+    for what in ("tracts", "slabs", "connectomes", "bundles", "profiles"):
+        assert f"desc-{what}_dwi" in page
