@@ -13,6 +13,7 @@ from shd_bids.errors import ConfigError, TrackingError
 from shd_bids.interfaces.bundle_figures import PlotBundles
 from shd_bids.interfaces.bundle_sidecars import DescribeBundles
 from shd_bids.interfaces.bundles import RecogniseBundles
+from shd_bids.reports.figures import tracts
 
 SHAPE = (40, 48, 44)
 AFFINE = np.diag([-3.0, 3.0, 3.0, 1.0])
@@ -148,7 +149,8 @@ def plot(study, found, cwd):
     return node.run(cwd=str(cwd)).outputs.out_files
 
 
-def test_bundles_and_profiles_are_pictured(study, found, tmp_path):
+def test_bundles_and_profiles_are_pictured(study, found, tmp_path, monkeypatch):
+    monkeypatch.setattr(tracts, "_render_apart", lambda *_: "no driver")
     files = plot(study, found, tmp_path)
     assert set(files) == {"bundles", "profiles", "bundletable"}
     text = (tmp_path / "bundletable.html").read_text()

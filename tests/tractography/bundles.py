@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SHAPE = (24, 24, 14)
+SHAPE = (16, 16, 14)
 FRACTIONS = (0.6, 0.3)  # of the voxels that each bundle runs through
 RATIO = FRACTIONS[0] / FRACTIONS[1]
 RATIO_TOLERANCE = 0.15  # the edges of the second bundle cut through voxels
-_LENGTH, _WIDTH, _DEPTH = 10.0, 3.0, 2.0  # half, in voxels
+_LENGTH, _WIDTH, _DEPTH = 6.0, 3.0, 2.0  # half, in voxels
 _ANGLE_DEG = 70.0
 
 

@@ -7,6 +7,7 @@ import pytest
 from tractography.known_bundles import CURVES, TO_MODEL, model_lines, tractogram
 
 from shd_bids.errors import TrackingError
+from shd_bids.tractography import bundles
 from shd_bids.tractography.bundles import Recognition, RecognitionSettings, recognise_bundles
 from shd_bids.tractography.draw import EvenLines, draw_streamlines, even_lines
 from shd_bids.tractography.streamlines import Streamlines
@@ -58,14 +59,21 @@ def test_the_same_seed_gives_the_same_bundles_however_many_threads_there_are(mon
         np.testing.assert_array_equal(again.members[label], members)
 
 
-def test_a_bundle_does_not_depend_on_what_else_is_looked_for():
+@pytest.fixture
+def registered(monkeypatch):
+    """Take the registration as known: it takes most of the time."""
+    known = recognised()
+    monkeypatch.setattr(bundles, "_register", lambda *_: (known.to_model, known.distance_mm))
+
+
+def test_a_bundle_does_not_depend_on_what_else_is_looked_for(registered):
     whole_brain = np.concatenate(list(models().values()))
     one = {"cingulum": models()["cingulum"]}
     alone = recognise_bundles(scene()[0], one, whole_brain, random_seed=4)
     np.testing.assert_array_equal(alone.members["cingulum"], recognised().members["cingulum"])
 
 
-def test_a_bundle_that_is_not_there_is_not_found():
+def test_a_bundle_that_is_not_there_is_not_found(registered):
     lines, labels = scene()
     one = {"cingulum": models()["cingulum"]}
     whole_brain = np.concatenate(list(models().values()))

@@ -27,7 +27,7 @@ def test_the_draw_does_not_depend_on_the_size_of_a_batch():
 
 
 def test_every_streamline_has_the_same_chance():
-    draws = [draw_streamlines(batches(9), n_most=50, random_seed=s).places for s in range(200)]
+    draws = [draw_streamlines(batches(50), n_most=50, random_seed=s).places for s in range(200)]
     counts = np.bincount(np.concatenate(draws), minlength=200)
     # Each is in a quarter of 200 draws: 50, with a standard deviation of 6.
     assert np.abs(counts - 50).max() < 5 * 6.2
