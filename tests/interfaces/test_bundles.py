@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from nibabel.streamlines import Tractogram
-from tractography.known_bundles import CURVES, model_lines, tractogram
+from tractography.curved_bundles import CURVES, model_lines, tractogram
 
 from shd_bids.errors import ConfigError, TrackingError
 from shd_bids.interfaces.bundle_figures import PlotBundles

@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from tractography.fodfs import AFFINES
-from tractography.lines import random_walks
+from tractography.walks import random_walks
 
 from shd_bids.errors import TrackingError
 from shd_bids.interfaces.tractograms import ConvertTractogram, MapStreamlines

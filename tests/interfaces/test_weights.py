@@ -4,8 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tractography.bundles import FRACTIONS, RATIO, RATIO_TOLERANCE, SHAPE, two_bundles
 from tractography.fodfs import AFFINES, delta_fodf, save_image
+from tractography.straight_bundles import (
+    FRACTIONS,
+    RATIO,
+    RATIO_TOLERANCE,
+    SHAPE,
+    signal,
+    two_bundles,
+)
 
 from shd_bids.dwi.gradients import GradientTable, write_mrtrix_gradients
 from shd_bids.errors import ConfigError, TrackingError
@@ -104,13 +111,7 @@ def test_life_gives_bundles_the_ratio_of_their_volumes(n_lines, tmp_path, monkey
     bvals = np.repeat([0.0, 1000.0, 3000.0], [2, 30, 40])
     bvecs = np.concatenate([np.zeros((2, 3)), spiral(30), spiral(40)])
     write_mrtrix_gradients(GradientTable(bvals, bvecs), tmp_path / "dwi.b")
-    bundles, rest = two_bundles(affine, (0, 0)), np.ones(SHAPE)
-    series = np.zeros((*SHAPE, len(bvals)))
-    for fraction, bundle in zip(FRACTIONS, bundles, strict=True):
-        tensor = np.exp(-bvals * (0.0003 + 0.0014 * (bvecs @ bundle.direction) ** 2))
-        series += fraction * bundle.inside[..., None] * tensor
-        rest -= fraction * bundle.inside
-    series = 500 * (series + rest[..., None] * np.exp(-bvals * 0.001)).astype(np.float32)
+    series = 500 * signal(two_bundles(affine, (0, 0)), bvals, bvecs)
     files["dwi_file"] = str(save_image(series, affine, tmp_path / "dwi.nii"))
     del files["fod_files"]
     found = (

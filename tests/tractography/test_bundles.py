@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from tractography.known_bundles import CURVES, TO_MODEL, model_lines, tractogram
+from tractography.curved_bundles import CURVES, TO_MODEL, model_lines, tractogram
 
 from shd_bids.errors import TrackingError
 from shd_bids.tractography import bundles

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from tractography.fodfs import AFFINES, save_image
-from tractography.lines import random_walks
+from tractography.walks import random_walks
 
 from shd_bids.errors import TrackingError
 from shd_bids.tractography.grid import Grid

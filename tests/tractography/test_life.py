@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from dipy.core.gradients import gradient_table
 from dipy.tracking.life import FiberModel
-from tractography.bundles import FRACTIONS, RATIO, RATIO_TOLERANCE, SHAPE, two_bundles
 from tractography.fodfs import AFFINES
+from tractography.straight_bundles import RATIO, RATIO_TOLERANCE, SHAPE, signal, two_bundles
 
 from shd_bids.errors import TrackingError
 from shd_bids.tractography.directions import spiral, tracking_sphere
@@ -16,22 +16,13 @@ BVECS = spiral(40)
 BVALS = np.full(40, 3000.0)
 
 
-def _signal(bundles) -> np.ndarray:
-    """Return the signal over b=0 of bundles in an isotropic rest."""
-    signal = np.zeros((*SHAPE, len(BVALS)))
-    rest = np.ones(SHAPE)
-    for fraction, bundle in zip(FRACTIONS, bundles, strict=True):
-        tensor = np.exp(-BVALS * (0.0003 + 0.0014 * (BVECS @ bundle.direction) ** 2))
-        signal += fraction * bundle.inside[..., None] * tensor
-        rest -= fraction * bundle.inside
-    return (signal + rest[..., None] * np.exp(-BVALS * 0.001)).astype(np.float32)
-
-
 def _weigh(bundles, affine, *, max_gb=1.0, n_batch=1):
     lines = [line for bundle in bundles for line in bundle.lines]
     batches = [Streamlines.of(lines[i::n_batch]) for i in range(n_batch)]
     mask = np.any([bundle.inside for bundle in bundles], axis=0)
-    return weigh_by_life(batches, _signal(bundles), BVALS, BVECS, mask, affine, max_gb=max_gb)
+    return weigh_by_life(
+        batches, signal(bundles, BVALS, BVECS), BVALS, BVECS, mask, affine, max_gb=max_gb
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,11 +39,11 @@ def test_bundles_have_the_ratio_of_their_volumes(name, apart):
 def test_the_misfit_is_not_larger_than_that_of_dipy():
     bundles = two_bundles(np.eye(4), (60, 60), apart=0.0)
     lines = [line for bundle in bundles for line in bundle.lines]
-    signal = _signal(bundles)
+    measured = signal(bundles, BVALS, BVECS)
     table = gradient_table(
         np.concatenate([[0], BVALS]), bvecs=np.concatenate([[[0, 0, 0]], BVECS]), b0_threshold=10
     )
-    data = np.concatenate([np.ones((*SHAPE, 1)), signal], axis=-1)
+    data = np.concatenate([np.ones((*SHAPE, 1)), measured], axis=-1)
     model = FiberModel(table)
     fit = model.fit(data, lines, np.eye(4), sphere=False)
     ours = _weigh(bundles, np.eye(4))
@@ -73,10 +64,10 @@ def test_too_many_streamlines_are_refused_with_what_would_fit():
 
 def test_streamlines_outside_weigh_nothing(caplog):
     lines = [np.array([[100.0, 0, 0], [101, 0, 0]])]
-    signal = np.ones((3, 3, 3, 40), dtype=np.float32)
+    flat = np.ones((3, 3, 3, 40), dtype=np.float32)
     mask = np.ones((3, 3, 3), dtype=bool)
     batches = [Streamlines.of(lines)]
-    weights = weigh_by_life(batches, signal, BVALS, BVECS, mask, np.eye(4), max_gb=1.0)
+    weights = weigh_by_life(batches, flat, BVALS, BVECS, mask, np.eye(4), max_gb=1.0)
     assert weights.tolist() == [0]
     assert "No streamline of 1 runs through the mask" in caplog.text
-    assert len(weigh_by_life([], signal, BVALS, BVECS, mask, np.eye(4), max_gb=1.0)) == 0
+    assert len(weigh_by_life([], flat, BVALS, BVECS, mask, np.eye(4), max_gb=1.0)) == 0

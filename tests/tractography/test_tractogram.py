@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import trx.trx_file_memmap
 from tractography.fodfs import AFFINES
-from tractography.lines import random_walks
+from tractography.walks import random_walks
 
 from shd_bids.errors import TrackingError
 from shd_bids.tractography.grid import Grid

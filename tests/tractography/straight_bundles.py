@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from nibabel.affines import apply_affine
 
 SHAPE = (16, 16, 14)
 FRACTIONS = (0.6, 0.3)  # of the voxels that each bundle runs through
@@ -44,7 +45,18 @@ def two_bundles(affine: np.ndarray, n_lines: tuple[int, int], *, apart: float = 
         for across, deep in rng.uniform(-1, 1, (n_line, 2)):
             start = middle + across * _WIDTH * side + [0, 0, deep * _DEPTH]
             line = start + steps * along
-            lines.append((line @ affine[:3, :3].T + affine[:3, 3]).astype(np.float32))
+            lines.append(apply_affine(affine, line).astype(np.float32))
         direction = affine[:3, :3] @ along
         bundles.append(Bundle(inside, direction / np.linalg.norm(direction), lines))
     return bundles
+
+
+def signal(bundles, bvals: np.ndarray, bvecs: np.ndarray) -> np.ndarray:
+    """Return the signal over b=0 of the bundles in an isotropic rest, float32."""
+    total = np.zeros((*SHAPE, len(bvals)))
+    rest = np.ones(SHAPE)
+    for fraction, bundle in zip(FRACTIONS, bundles, strict=True):
+        tensor = np.exp(-bvals * (0.0003 + 0.0014 * (bvecs @ bundle.direction) ** 2))
+        total += fraction * bundle.inside[..., None] * tensor
+        rest -= fraction * bundle.inside
+    return (total + rest[..., None] * np.exp(-bvals * 0.001)).astype(np.float32)

@@ -1,6 +1,7 @@
 """A tractogram of five known bundles and clutter, and models of them in another space."""
 
 import numpy as np
+from nibabel.affines import apply_affine
 from scipy.spatial.transform import Rotation
 
 # Control points of quadratic curves, RAS mm: start, handle, end.
@@ -54,7 +55,7 @@ def model_lines(seed=1, *, n_line=80) -> dict[str, list[np.ndarray]]:
     generator = np.random.default_rng(seed)
     return {
         label: [
-            (line @ TO_MODEL[:3, :3].T + TO_MODEL[:3, 3]).astype(np.float32)
+            apply_affine(TO_MODEL, line).astype(np.float32)
             for line in lines_of(curve, n_line, generator)
         ]
         for label, curve in CURVES.items()
