@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int, Integer
-from scipy.ndimage import map_coordinates
+from nibabel.affines import apply_affine
 from scipy.spatial import KDTree
 
 from shd_bids.errors import TrackingError
 
+from .sampling import sample_image
 from .streamlines import Streamlines
 
 LOGGER = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ class RegionFinder:
         known = ascending[place] == found if len(ascending) else np.zeros(len(found), dtype=bool)
         self.radius_mm = radius_mm
         self.region = order[place[known]]  # (labelled voxel,)
-        self.tree = KDTree(voxels[known] @ affine[:3, :3].T + affine[:3, 3])
+        self.tree = KDTree(apply_affine(affine, voxels[known]))
 
     def __call__(self, points: Float[np.ndarray, "point 3"]) -> Int[np.ndarray, " point"]:
         """Give the region of each point, RAS world mm, or -1 where none is in reach."""
@@ -193,7 +194,7 @@ def mean_along(
     batch
         Streamlines.
     image
-        Interpolated linearly; beyond its border the nearest voxel counts.
+        One number per voxel.
     affine
         Voxel indices to RAS world mm.
 
@@ -202,12 +203,10 @@ def mean_along(
     means
         One per streamline; that of a single point is the image there.
     """
-    world_to_vox = np.linalg.inv(affine)
-    points = batch.points @ world_to_vox[:3, :3].T + world_to_vox[:3, 3]
-    values = map_coordinates(image, points.T, order=1, mode="nearest", output=np.float32)
+    values = sample_image(image, affine, batch.points)
     steps = np.linalg.norm(np.diff(batch.points, axis=0), axis=1)
     steps[batch.last[:-1]] = 0.0  # from one streamline to the next is no step
-    share = np.zeros(len(points))  # the two steps that meet at each point
+    share = np.zeros(len(values))  # the two steps that meet at each point
     share[:-1] += steps
     share[1:] += steps
     owner, n = batch.owner, len(batch)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from nibabel.affines import apply_affine
 
 from shd_bids.errors import TrackingError
 from shd_bids.sphere.harmonics import degree_of_count, sh_basis
@@ -47,8 +48,7 @@ class FodfField(ABC):
 
     def to_vox(self, points: Float[np.ndarray, "point 3"]) -> Float[np.ndarray, "point 3"]:
         """Take points from RAS world mm to voxel indices of the box."""
-        world_to_vox = np.linalg.inv(self.affine)
-        return points @ world_to_vox[:3, :3].T + world_to_vox[:3, 3]
+        return apply_affine(np.linalg.inv(self.affine), points)
 
     def nearest(self, points: Float[np.ndarray, "point 3"]) -> tuple[np.ndarray, ...]:
         """Give the index of the voxel that each point in RAS world mm is nearest to."""

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from nibabel.affines import apply_affine
 from scipy.optimize import Bounds, minimize
 from scipy.sparse import csr_array, vstack
 from scipy.spatial import KDTree
@@ -181,8 +182,7 @@ def _count_batch(
     n_direction: int,
     n_cell: int,
 ) -> csr_array:
-    world_to_vox = np.linalg.inv(affine)
-    indices = np.rint(batch.points @ world_to_vox[:3, :3].T + world_to_vox[:3, 3]).astype(int)
+    indices = np.rint(apply_affine(np.linalg.inv(affine), batch.points)).astype(int)
     inside = np.all((indices >= 0) & (indices < voxel.shape), axis=1)
     place = np.full(len(indices), -1)
     place[inside] = voxel[tuple(indices[inside].T)]

@@ -12,9 +12,9 @@ import numpy as np
 from dipy.segment.clustering import QuickBundles
 from dipy.segment.metricspeed import AveragePointwiseEuclideanMetric
 from jaxtyping import Bool, Float
-from scipy.ndimage import map_coordinates
 
 from .draw import EvenLines
+from .sampling import sample_image
 
 N_NODE = 100
 
@@ -110,9 +110,7 @@ def profile(
     profile
         From the start of the streamlines to their end.
     """
-    world_to_vox = np.linalg.inv(affine)
-    voxels = lines.reshape(-1, 3) @ world_to_vox[:3, :3].T + world_to_vox[:3, 3]
-    values = map_coordinates(data, voxels.T, order=1, mode="nearest").reshape(weights.shape)
+    values = sample_image(data, affine, lines.reshape(-1, 3)).reshape(weights.shape)
     known = np.isfinite(values)
     share, values = np.where(known, weights, 0.0), np.where(known, values, 0.0)
     total = share.sum(axis=0)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from nibabel.affines import apply_affine
 from scipy.ndimage import binary_dilation
 
 from shd_bids.errors import TrackingError
@@ -84,7 +85,7 @@ class SeedRegion:
     ) -> Float[np.ndarray, "seed 3"]:
         index = np.stack(np.unravel_index(flat, self.voxels.shape), axis=1)
         points = index + generator.uniform(-0.5, 0.5, size=index.shape)
-        return points @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return apply_affine(self.affine, points)
 
 
 def white_matter_seeds(anatomy: Anatomy, affine: Float[np.ndarray, "4 4"]) -> SeedRegion:
