@@ -305,7 +305,9 @@ class TrackingConfig:
     seeds_per_voxel: Annotated[
         int | None,
         Option(
-            "track so many seeds in each voxel, instead of --n-streamlines", minimum=1, metavar="N"
+            "track so many seeds in each voxel, instead of --n-streamlines",
+            minimum=1,
+            metavar="N",
         ),
     ] = None
     seed_from: Annotated[

@@ -15,6 +15,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from shd_bids.config import TRACTOGRAM_FORMATS
 from shd_bids.tractography.grid import Grid
 from shd_bids.tractography.maps import map_streamlines
 from shd_bids.tractography.tractogram import convert, read_batches
@@ -26,7 +27,7 @@ from .nifti import write_array
 class _ConvertTractogramInputSpec(BaseInterfaceInputSpec):
     tractogram_file = File(exists=True, mandatory=True, desc="TCK, TRX or TRK")
     formats = traits.List(
-        traits.Enum("tck", "trx", "trk"), mandatory=True, desc="tck must be given as such"
+        traits.Enum(*TRACTOGRAM_FORMATS), mandatory=True, desc="TCK only if it is that already"
     )
     reference_file = File(exists=True, mandatory=True, desc="image on the grid of the series")
     weights_file = File(exists=True, desc="one weight per streamline, TSV")
@@ -65,11 +66,7 @@ class _MapStreamlinesInputSpec(BaseInterfaceInputSpec):
 
 
 class _MapStreamlinesOutputSpec(TraitedSpec):
-    map_files = traits.Dict(
-        traits.Str,
-        File(exists=True),
-        desc="tdi, ends, meanlength, tdihighres",
-    )
+    map_files = traits.Dict(traits.Str, File(exists=True), desc="tdi, ends, meanlength, tdihighres")
 
 
 class MapStreamlines(SimpleInterface):

@@ -97,8 +97,8 @@ class WeighBySift2(SimpleInterface):
         out_file = out / "weights.tsv"
         self._results["found"] = {"WeightsMethod": "SIFT2", "weight": _SIFT2_COLUMN}
         if spec.n_streamlines == 0:
-            out_file.write_text("weight\n", encoding="utf-8")
-            self._results["weights_file"] = str(out_file)
+            no_weights = np.zeros(0, dtype=np.float32)
+            self._results["weights_file"] = write_weights(no_weights, out_file)
             return runtime
         choose_method("sift2")
         command = TckSift2(

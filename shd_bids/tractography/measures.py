@@ -43,7 +43,7 @@ class MeasuredBundle:
     start
         Where node 0 is: left, posterior or inferior.
     n_streamline
-        None if the bundle was not found.
+        0 if the bundle was not found.
     mean_length_mm
         NaN if it was not found.
     volume_mm3
