@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from nibabel.streamlines import Tractogram
-from tractography.curved_bundles import CURVES, model_lines, tractogram
+from tractography.curved_bundles import CURVES, TO_MODEL, model_lines, tractogram
 
 from shd_bids.errors import ConfigError, TrackingError
 from shd_bids.interfaces.bundle_figures import PlotBundles
 from shd_bids.interfaces.bundle_sidecars import DescribeBundles
 from shd_bids.interfaces.bundles import RecogniseBundles
 from shd_bids.reports.figures import tracts
+from shd_bids.tractography import bundles
 
 SHAPE = (40, 48, 44)
 AFFINE = np.diag([-3.0, 3.0, 3.0, 1.0])
@@ -88,7 +89,8 @@ def test_a_map_of_place_rises_along_a_bundle_from_its_start(label, name, low, hi
     assert profile[99] == pytest.approx(high, abs=4)
 
 
-def test_a_bundle_that_is_not_found_is_said(study, tmp_path, caplog):
+def test_a_bundle_that_is_not_found_is_said(study, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(bundles, "_register", lambda *_: (TO_MODEL, 1.0))  # takes most of the time
     with caplog.at_level(logging.INFO):
         found = recognise(study, tmp_path, n_most=40)
     assert "The bundle uncinate of --model-bundles was not found" in caplog.text
