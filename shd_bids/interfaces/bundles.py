@@ -20,6 +20,7 @@ from shd_bids.tractography.bundles import (
     Recognition,
     RecognitionSettings,
     recognise_bundles,
+    turn_and_scale,
 )
 from shd_bids.tractography.draw import Draw, EvenLines, draw_streamlines, pick_streamlines
 from shd_bids.tractography.measures import BundleMap, MeasuredBundle, measure_bundle
@@ -35,6 +36,10 @@ from .nifti import read_affine, read_array
 from .tables import write_table
 
 LOGGER = logging.getLogger(__name__)
+
+
+# Heads lie within these of a template; beyond, the registration has more likely failed.
+_LARGE_TURN_DEG, _LARGE_SCALE = 30.0, 1.3
 
 
 class _RecogniseBundlesInputSpec(BaseInterfaceInputSpec):
@@ -125,12 +130,18 @@ def _warn(settings: RecognitionSettings, drawn: Draw, found: Recognition) -> Non
             len(drawn.places),
             drawn.n_usable,
         )
-    if found.distance_mm is not None and found.distance_mm > settings.cluster_mm:
+    turn_deg, scales = turn_and_scale(found.to_model)
+    far = found.distance_mm is not None and found.distance_mm > settings.cluster_mm
+    if far or turn_deg > _LARGE_TURN_DEG or np.abs(np.log(scales)).max() > np.log(_LARGE_SCALE):
         LOGGER.warning(
-            "The tractogram lies %.0f mm from the models of %s after registration: look at the "
-            "picture of the bundles before using them.",
-            found.distance_mm,
+            "The tractogram was turned by %.0f degrees and scaled by %.2f to %.2f to reach the "
+            "models of %s, and lies %.0f mm from them: look at the picture of the bundles before "
+            "using them, and give a model of the whole brain (whole_brain.trk) if there is one.",
+            turn_deg,
+            scales.min(),
+            scales.max(),
             FLAG,
+            found.distance_mm or 0.0,
         )
     for label, members in found.members.items():
         if not len(members):

@@ -100,7 +100,8 @@ def recognise_bundles(
     models
         Bundles in the common space by label, RAS mm.
     whole_brain
-        The tractogram is registered to this; without it, to all bundles together.
+        The tractogram is registered to this; without it, rigidly, to all bundles together: the
+        shape of a few bundles does not tell the size of a brain.
     settings
         How alike they must be.
     random_seed
@@ -124,8 +125,11 @@ def recognise_bundles(
             settings.min_length_mm,
         )
         return Recognition(dict.fromkeys(models, _NOBODY), np.eye(4), None)
-    target = np.concatenate(list(models.values())) if whole_brain is None else whole_brain
-    to_model, distance_mm = _register(lines, target, random_seed)
+    if whole_brain is None:
+        target, kind = np.concatenate(list(models.values())), "rigid"
+    else:
+        target, kind = whole_brain, "affine"
+    to_model, distance_mm = _register(lines, target, kind, random_seed)
     moved = _dipy(apply_affine(to_model, lines))
     recogniser = RecoBundles(
         moved, greater_than=0, clust_thr=settings.cluster_mm, rng=np.random.default_rng(random_seed)
@@ -146,9 +150,9 @@ def recognise_bundles(
 
 
 def _register(
-    lines: EvenLines, target: EvenLines, random_seed: int
+    lines: EvenLines, target: EvenLines, kind: str, random_seed: int
 ) -> tuple[Float[np.ndarray, "4 4"], float]:
-    """Return the affine to the model and how far the model's clusters then are, mm."""
+    """Return the matrix to the model and how far the model's clusters then are, mm."""
     # Long streamlines give the shape of a brain; a model of short bundles has only those.
     long_mm = min(_LONG_MM, float(np.median(_lengths(target))) / 2)
     fixed, moving = (_long_clusters(some, long_mm, random_seed) for some in (target, lines))
@@ -159,7 +163,7 @@ def _register(
             "track more streamlines (--n-streamlines)."
         )
     found = progressive_slr(
-        fixed, moving, BundleMinDistanceMetric(num_threads=1), "affine", DEFAULT_BOUNDS
+        fixed, moving, BundleMinDistanceMetric(num_threads=1), kind, DEFAULT_BOUNDS
     )
     moved = [apply_affine(found.matrix, cluster).astype(np.float32) for cluster in moving]
     distances = bundles_distances_mdf(fixed, moved)
@@ -179,6 +183,21 @@ def _long_clusters(
     )
     n_fewest = max(1, min(_FEW_LINES_PER_CLUSTER, len(long) // 1000))
     return [cluster.centroid for cluster in clusters if len(cluster) >= n_fewest]
+
+
+def turn_and_scale(
+    to_model: Float[np.ndarray, "4 4"],
+) -> tuple[float, Float[np.ndarray, "3"]]:
+    """Say by how much a matrix turns (degrees) and stretches: both tell a registration that failed.
+
+    Examples
+    --------
+    >>> turn_and_scale(np.diag([2.0, 2.0, 2.0, 1.0]))
+    (0.0, array([2., 2., 2.]))
+    """
+    left, scales, right = np.linalg.svd(to_model[:3, :3])
+    cosine = (np.trace(left @ right) - 1.0) / 2.0
+    return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))), scales
 
 
 def _lengths(lines: EvenLines) -> Float[np.ndarray, " streamline"]:

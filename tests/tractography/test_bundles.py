@@ -8,7 +8,12 @@ from tractography.curved_bundles import CURVES, TO_MODEL, model_lines, tractogra
 
 from shd_bids.errors import TrackingError
 from shd_bids.tractography import bundles
-from shd_bids.tractography.bundles import Recognition, RecognitionSettings, recognise_bundles
+from shd_bids.tractography.bundles import (
+    Recognition,
+    RecognitionSettings,
+    recognise_bundles,
+    turn_and_scale,
+)
 from shd_bids.tractography.draw import EvenLines, draw_streamlines, even_lines
 from shd_bids.tractography.streamlines import Streamlines
 
@@ -31,7 +36,14 @@ def models() -> dict[str, EvenLines]:
 
 @cache
 def recognised() -> Recognition:
-    return recognise_bundles(scene()[0], models(), random_seed=4)
+    whole_brain = np.concatenate(list(models().values()))
+    return recognise_bundles(scene()[0], models(), whole_brain, random_seed=4)
+
+
+def test_without_a_whole_brain_the_size_of_the_head_is_left_alone():
+    found = recognise_bundles(scene()[0], models(), random_seed=4)
+    np.testing.assert_allclose(turn_and_scale(found.to_model)[1], 1.0, atol=1e-5)
+    assert min(map(len, found.members.values())) >= 0.5 * N_LINE
 
 
 @pytest.mark.parametrize("label", CURVES)
@@ -53,7 +65,8 @@ def test_the_registration_undoes_how_the_head_lies():
 
 def test_the_same_seed_gives_the_same_bundles_however_many_threads_there_are(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    again = recognise_bundles(scene()[0], models(), random_seed=4)
+    whole_brain = np.concatenate(list(models().values()))
+    again = recognise_bundles(scene()[0], models(), whole_brain, random_seed=4)
     np.testing.assert_array_equal(again.to_model, recognised().to_model)
     for label, members in recognised().members.items():
         np.testing.assert_array_equal(again.members[label], members)
