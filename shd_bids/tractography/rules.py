@@ -46,7 +46,7 @@ class TrackingRules:
     min_length_mm: float = 20.0
     max_length_mm: float = 250.0
     valid_ends: str = "grey-matter"
-    relative_threshold: float = 0.25
+    relative_threshold: float = 0.2
     random_seed: int = 0
 
     def __post_init__(self) -> None:
