@@ -129,16 +129,16 @@ def fit_shd(
     ).to(computing.device)
     if not network.settings.spatial:
         preset = replace(preset, halo=0)
+    if weights_file is not None:  # before the start, which takes minutes
+        load_weights(network, weights_file)
+        LOGGER.info("Took the weights of %s; there is no training.", weights_file)
     hiding = preset if weights_file is None else None
     scan = prepare_scan(
         dwi, mask, affine, signal_model, network, preset=hiding, generator=generator
     )
     weights = LossWeights.for_model(model, tv_weight)
     history = History()
-    if weights_file is not None:
-        load_weights(network, weights_file)
-        LOGGER.info("Took the weights of %s; there is no training.", weights_file)
-    else:
+    if weights_file is None:
         history = train(
             network,
             [scan],

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from deconvolution.scans import (
     LMAX,
     TINY,
@@ -13,11 +14,13 @@ from deconvolution.scans import (
     tiny_signal,
 )
 
+from shd_bids.deconvolution import fit
 from shd_bids.deconvolution.checkpoint import save_weights
 from shd_bids.deconvolution.fit import ShdFit, fit_shd
 from shd_bids.deconvolution.presets import Preset
 from shd_bids.dwi.gradients import GradientTable
 from shd_bids.dwi.shells import cluster_shells
+from shd_bids.errors import WeightsError
 
 N_SHOWN = 10
 SHAPE = (6, 6, 6)
@@ -60,3 +63,15 @@ def test_a_network_trained_on_a_long_scan_deconvolves_a_short_one(tmp_path: Path
     assert not short.history.step
     difference = short.solution.fodf_sh - long.solution.fodf_sh
     assert np.linalg.norm(difference) < 0.5 * np.linalg.norm(long.solution.fodf_sh)
+
+
+def test_weights_that_do_not_fit_are_refused_before_the_work_begins(tmp_path, monkeypatch):
+    def begin(*_, **__):
+        raise AssertionError("the start was begun")
+
+    weights_file = tmp_path / "weights.safetensors"
+    fitted = _fit(np.arange(2 + N_SHOWN), TINY)
+    save_weights(fitted.network, weights_file)
+    monkeypatch.setattr(fit, "prepare_scan", begin)
+    with pytest.raises(WeightsError, match="do not fit this run"):
+        _fit(np.arange(2 + N_SHOWN), replace(TINY, filters=TINY.filters + 1), weights_file)
