@@ -23,7 +23,7 @@ $(DEMO)/bids/dataset_description.json: | $(STAMP)
 
 demo: $(STAMP) $(DEMO)/bids/dataset_description.json
 	$(BIN)/shd-bids $(DEMO)/bids $(DEMO)/out participant -w $(DEMO)/work \
-		--shd-preset fast --fod-model shd-tv csd msmt-csd
+		--shd-preset fast --fod-model shd-tv csd msmt-csd --n-streamlines 20000
 	$(BIN)/python -m shd_bids.testing.score $(DEMO)/bids $(DEMO)/out --json $(DEMO)/score.json
 	@echo "The report: $(abspath $(DEMO)/out/sub-01.html)"
 
