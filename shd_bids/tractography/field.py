@@ -105,36 +105,21 @@ class AmplitudeField(FodfField):
 
 @dataclass(frozen=True)
 class PeakField(FodfField):
-    """fODFs as their peaks.
+    """fODFs as their peaks, by the names that DIPY reads them by.
 
     Attributes
     ----------
-    heights
+    peak_values
         Amplitude of each peak, the largest first; zero where there is none.
-    index
-        Where in `vertices` its direction stands.
-    vertices
+    peak_indices
+        Where in `odf_vertices` its direction stands.
+    odf_vertices
         Unit vectors in the axes of the image.
     """
 
-    heights: Float[np.ndarray, "x y z peak"]
-    index: Int[np.ndarray, "x y z peak"]
-    vertices: Float[np.ndarray, "vertex 3"]
-
-    @property
-    def peak_values(self) -> Float[np.ndarray, "x y z peak"]:
-        """The heights, by DIPY's name."""
-        return self.heights
-
-    @property
-    def peak_indices(self) -> Int[np.ndarray, "x y z peak"]:
-        """The index, by DIPY's name."""
-        return self.index
-
-    @property
-    def odf_vertices(self) -> Float[np.ndarray, "vertex 3"]:
-        """The vertices, by DIPY's name."""
-        return self.vertices
+    peak_values: Float[np.ndarray, "x y z peak"]
+    peak_indices: Int[np.ndarray, "x y z peak"]
+    odf_vertices: Float[np.ndarray, "vertex 3"]
 
     def draw_directions(
         self,
@@ -144,8 +129,8 @@ class PeakField(FodfField):
     ) -> Float[np.ndarray, "seed 3"]:
         """Draw among the peaks."""
         nearest = self.nearest(seeds)
-        drawn = _draw(self.heights[nearest], relative_threshold, generator)
-        return self.vertices[self.index[nearest][np.arange(len(seeds)), drawn]]
+        drawn = _draw(self.peak_values[nearest], relative_threshold, generator)
+        return self.odf_vertices[self.peak_indices[nearest][np.arange(len(seeds)), drawn]]
 
 
 def _draw(

@@ -60,7 +60,7 @@ class Tracker:
             sphere = Sphere(xyz=tracking_sphere())
             self._settings |= {"sf": field.squares, "sphere": sphere}
         elif isinstance(field, PeakField):
-            self._settings |= {"pam": field, "sphere": Sphere(xyz=field.vertices)}
+            self._settings |= {"pam": field, "sphere": Sphere(xyz=field.odf_vertices)}
         if self._run is None:
             self._settings |= {
                 "min_len": 0,
