@@ -204,11 +204,9 @@ def mean_along(
         One per streamline; that of a single point is the image there.
     """
     values = sample_image(image, affine, batch.points)
-    steps = np.linalg.norm(np.diff(batch.points, axis=0), axis=1)
-    steps[batch.last[:-1]] = 0.0  # from one streamline to the next is no step
-    share = np.zeros(len(values))  # the two steps that meet at each point
-    share[:-1] += steps
-    share[1:] += steps
+    steps = batch.steps_mm
+    share = steps.astype(float)  # the two steps that meet at each point
+    share[1:] += steps[:-1]
     owner, n = batch.owner, len(batch)
     length = np.bincount(owner, share, n)
     share[length[owner] == 0] = 1.0

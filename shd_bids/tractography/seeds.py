@@ -114,13 +114,8 @@ def interface_seeds(anatomy: Anatomy, affine: Float[np.ndarray, "4 4"]) -> SeedR
     TrackingError
         When grey matter is not known, or touches white matter nowhere.
     """
-    if anatomy.grey_matter is None:
-        raise TrackingError(
-            "--seed-from interface needs to know where grey matter is: a T1w image, or three "
-            "tissues in the deconvolution (three or more shells, b=0 counts as one). Use "
-            "--seed-from white-matter."
-        )
-    voxels = (anatomy.white_matter > 0.5) & binary_dilation(anatomy.grey_matter > 0.5)
+    grey_matter = anatomy.need_grey_matter("--seed-from interface", "--seed-from white-matter")
+    voxels = (anatomy.white_matter > 0.5) & binary_dilation(grey_matter > 0.5)
     if not voxels.any():
         raise TrackingError(
             "--seed-from interface: no voxel of white matter touches grey matter. Check the mask "

@@ -24,6 +24,8 @@ from dipy.tracking.stopping_criterion import (
 from jaxtyping import Bool, Float
 from scipy.ndimage import map_coordinates
 
+from shd_bids.errors import TrackingError
+
 from .scalars import afd_max, afd_total
 
 _STOP_THRESHOLD = 0.2
@@ -62,6 +64,22 @@ class Anatomy:
     def knows_grey_matter(self) -> bool:
         """Whether grey matter and CSF can be told apart."""
         return self.grey_matter is not None and self.fluid is not None
+
+    def need_grey_matter(self, flag: str, instead: str) -> Float[np.ndarray, "x y z"]:
+        """Give the map of grey matter, or refuse what cannot be done without it.
+
+        Raises
+        ------
+        TrackingError
+            Naming the flag and what to use instead.
+        """
+        if self.grey_matter is None:
+            raise TrackingError(
+                f"{flag} needs to know where grey matter is: a T1w image, or three tissues in the "
+                "deconvolution (three or more shells, b=0 counts as one). Use "
+                f"{instead}."
+            )
+        return self.grey_matter
 
     def within(self, box: tuple[slice, slice, slice]) -> "Anatomy":
         """Cut out a box."""

@@ -72,11 +72,18 @@ class Streamlines:
         return self.points[np.stack([self.first, self.last], axis=1)]
 
     @property
-    def lengths_mm(self) -> Float[np.ndarray, " streamline"]:
-        """Length of each streamline along its points."""
+    def steps_mm(self) -> Float[np.ndarray, " point"]:
+        """Distance of each point to the next of its streamline, 0 at the last."""
         steps = np.linalg.norm(np.diff(self.points, axis=0, append=self.points[-1:]), axis=1)
         steps[self.last] = 0.0  # from one streamline to the next is no step
-        return np.bincount(self.owner, steps, len(self)).astype(float)  # of none they are integers
+        return steps
+
+    @property
+    def lengths_mm(self) -> Float[np.ndarray, " streamline"]:
+        """Length of each streamline along its points."""
+        return np.bincount(self.owner, self.steps_mm, len(self)).astype(
+            float
+        )  # of none they are integers
 
     def where(self, keep: Bool[np.ndarray, " streamline"]) -> "Streamlines":
         """Return the streamlines that are marked."""

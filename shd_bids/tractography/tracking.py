@@ -80,12 +80,8 @@ def track_streamlines(
         raise TrackingError(
             "There is no fODF to follow inside the mask. Check the mask and the response functions."
         )
-    if rules.method == "pft" and not anatomy.knows_grey_matter:
-        raise TrackingError(
-            "--tracking-method pft needs to know where grey matter is: a T1w image, or three "
-            "tissues in the deconvolution (three or more shells, b=0 counts as one). Use "
-            "--tracking-method probabilistic."
-        )
+    if rules.method == "pft":
+        anatomy.need_grey_matter("--tracking-method pft", "--tracking-method probabilistic")
     generator = np.random.default_rng(rules.random_seed)
     # DIPY multiplies its number with the seed's place: a small one makes neighbours alike.
     dipy_seed = int(generator.integers(100_000, 700_000))
