@@ -5,6 +5,7 @@ from .option import Option, options_of
 from .sections import (
     FOD_MODELS,
     LEVELS,
+    SEED_PLACES,
     SHD_MODELS,
     TISSUES,
     TRACKING_METHODS,
@@ -24,6 +25,7 @@ __all__ = [
     "FOD_MODELS",
     "LEVELS",
     "SECTIONS",
+    "SEED_PLACES",
     "SHD_MODELS",
     "TISSUES",
     "TRACKING_METHODS",

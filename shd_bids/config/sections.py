@@ -16,6 +16,7 @@ FOD_MODELS = ("shd-tv", "shd", "esd", "rt-esd", "csd", "msmt-csd", "rumba", "rum
 SHD_MODELS = ("shd-tv", "shd", "esd", "rt-esd")
 TRACKING_METHODS = ("probabilistic", "deterministic", "ptt", "pft")
 VALID_ENDS = ("any", "not-csf", "grey-matter")
+SEED_PLACES = ("white-matter", "interface")
 TRACTOGRAM_FORMATS = ("tck", "trx", "trk")
 _SPACE = re.compile(r"[A-Za-z0-9]+(:(res|cohort)-\d+)*")
 

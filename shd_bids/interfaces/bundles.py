@@ -45,6 +45,9 @@ _LARGE_TURN_DEG, _LARGE_SCALE = 30.0, 1.3
 class _RecogniseBundlesInputSpec(BaseInterfaceInputSpec):
     tractogram_file = File(exists=True, mandatory=True, desc="TCK")
     model_dir = Directory(exists=True, mandatory=True, desc="model bundles in one space")
+    model_files = traits.List(
+        File(exists=True), desc="all files of the folder that are read, so that changes are noticed"
+    )
     map_files = traits.Dict(
         traits.Str, File(exists=True), mandatory=True, minlen=1, desc="one number a voxel, by name"
     )

@@ -111,7 +111,8 @@ class _TrackInputSpec(BaseInterfaceInputSpec):
     method = traits.Enum(*TRACKING_METHODS, mandatory=True, desc="how to follow")
     n_streamlines = traits.Int(desc="streamlines to keep")
     seeds_per_voxel = traits.Int(desc="or: seeds in each voxel", xor=["n_streamlines"])
-    seed_from = traits.Str(mandatory=True, desc="white-matter, interface, or an image")
+    seed_from = traits.Enum("white-matter", "interface", "image", mandatory=True, desc="where from")
+    seed_file = File(exists=True, desc="the image; a file, so that a changed one is noticed")
     step_mm = traits.Float(desc="length of a step; by the voxel size if not given")
     max_angle_deg = traits.Float(mandatory=True, desc="largest turn in one step")
     min_length_mm = traits.Float(mandatory=True, desc="shorter ones are dropped")
@@ -156,7 +157,7 @@ class TrackStreamlines(SimpleInterface):
             fodf_sh,
             affine,
             anatomy,
-            _seed_region(spec.seed_from, anatomy, affine),
+            _seed_region(spec, anatomy, affine),
             rules,
             n_streamlines=_given(spec.n_streamlines),
             seeds_per_voxel=_given(spec.seeds_per_voxel),
@@ -174,12 +175,13 @@ class TrackStreamlines(SimpleInterface):
         return runtime
 
 
-def _seed_region(place: str, anatomy: Anatomy, affine: np.ndarray) -> SeedRegion:
-    if place == "white-matter":
+def _seed_region(spec: Any, anatomy: Anatomy, affine: np.ndarray) -> SeedRegion:
+    if spec.seed_from == "white-matter":
         return white_matter_seeds(anatomy, affine)
-    if place == "interface":
+    if spec.seed_from == "interface":
         return interface_seeds(anatomy, affine)
-    return image_seeds(read_array(place), read_affine(place), name=place)
+    file = spec.seed_file
+    return image_seeds(read_array(file), read_affine(file), name=file)
 
 
 def _given(value: Any) -> Any:

@@ -29,6 +29,11 @@ class ModelFiles:
     bundles: dict[str, Path]
     whole_brain: Path | None
 
+    @property
+    def all(self) -> list[Path]:
+        """Every file."""
+        return [*self.bundles.values(), *([self.whole_brain] if self.whole_brain else [])]
+
 
 def find_model_files(folder: Path) -> ModelFiles:
     """List the model bundles of a folder.

@@ -475,3 +475,17 @@ def test_settings_of_the_response_reach_their_node(build, tmp_path):
     assert DeconvConfig().lmax == 8
     node = build(deconv={"lmax": 6}).get_node("dwi_ses_a_wf.csd_wf.fit_fodf")
     assert node.inputs.lmax == 6
+
+
+def test_a_changed_seed_image_or_model_bundle_is_noticed(build, tmp_path):
+    seeds, model = tmp_path / "seeds.nii.gz", tmp_path / "models" / "AF.tck"
+    model.parent.mkdir()
+    seen = []
+    for content in (b"first", b"something else"):
+        seeds.write_bytes(content)
+        model.write_bytes(content)
+        workflow = build(tracking={"seed_from": str(seeds), "model_bundles": model.parent})
+        stage = "dwi_ses_a_wf.tractography_wf"
+        nodes = [f"{stage}.track_streamlines", f"{stage}.recognise_bundles"]
+        seen.append([workflow.get_node(node).inputs.get_hashval()[1] for node in nodes])
+    assert not set(seen[0]) & set(seen[1])

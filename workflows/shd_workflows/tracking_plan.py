@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-from shd_bids.config import LEVELS, RunConfig
+from shd_bids.config import LEVELS, SEED_PLACES, RunConfig
 from shd_bids.dwi.images import open_image
 from shd_bids.errors import ConfigError
 from shd_bids.tractography.model_bundles import find_model_files
 from shd_bids.tractography.weights import choose_method
 
 from .anat_plan import AnatPlan
-
-_PLACES = ("white-matter", "interface")
 
 
 def plan_tracking(config: RunConfig, anat: AnatPlan, *, n_shell: int) -> str:
@@ -38,12 +36,12 @@ def plan_tracking(config: RunConfig, anat: AnatPlan, *, n_shell: int) -> str:
     tracking = config.tracking
     if tracking.skip_tractography or config.execution.level != LEVELS[-1]:
         return "none"
-    if tracking.seed_from not in _PLACES:
+    if tracking.seed_from not in SEED_PLACES:
         file = Path(tracking.seed_from)
         if not file.is_file():
             raise ConfigError(
                 f"--seed-from is {tracking.seed_from}: no such file. Expected "
-                f"{', '.join(_PLACES)} or an image of seed voxels (.nii.gz)."
+                f"{', '.join(SEED_PLACES)} or an image of seed voxels (.nii.gz)."
             )
         if len(shape := open_image(file).shape) != 3:
             raise ConfigError(

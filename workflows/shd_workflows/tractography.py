@@ -7,12 +7,13 @@ from nipype import Node
 from nipype.interfaces.utility import IdentityInterface
 from niworkflows.engine.workflows import LiterateWorkflow
 
-from shd_bids.config import PreprocConfig, TrackingConfig
+from shd_bids.config import SEED_PLACES, PreprocConfig, TrackingConfig
 from shd_bids.interfaces.bundles import RecogniseBundles
 from shd_bids.interfaces.connectome import BuildConnectome
 from shd_bids.interfaces.tractograms import ConvertTractogram, MapStreamlines
 from shd_bids.interfaces.tractography import TrackStreamlines
 from shd_bids.interfaces.weights import WeighByLife, WeighBySift2
+from shd_bids.tractography.model_bundles import find_model_files
 
 from .spaces import atlas_wf_name
 
@@ -118,7 +119,7 @@ def init_tractography_wf(
     track_streamlines = Node(
         TrackStreamlines(
             method=tracking.tracking_method,
-            seed_from=tracking.seed_from,
+            seed_from=tracking.seed_from if tracking.seed_from in SEED_PLACES else "image",
             max_angle_deg=tracking.max_angle_deg,
             min_length_mm=tracking.min_length_mm,
             max_length_mm=tracking.max_length_mm,
@@ -131,6 +132,8 @@ def init_tractography_wf(
         mem_gb=1.0
         + 1.5e-6 * n_voxel,  # 3 kB for each voxel of a brain that fills half of the image
     )
+    if tracking.seed_from not in SEED_PLACES:
+        track_streamlines.inputs.seed_file = tracking.seed_from
     if tracking.seeds_per_voxel is not None:
         track_streamlines.inputs.seeds_per_voxel = tracking.seeds_per_voxel
     else:
@@ -246,7 +249,11 @@ def _connect_regions(
 def _find_bundles(workflow: LiterateWorkflow, model_dir: Path, random_seed: int) -> None:
     """Look for the bundles that the user gave models of."""
     recognise_bundles = Node(
-        RecogniseBundles(model_dir=str(model_dir), random_seed=random_seed),
+        RecogniseBundles(
+            model_dir=str(model_dir),
+            model_files=[str(file) for file in find_model_files(model_dir).all],
+            random_seed=random_seed,
+        ),
         name="recognise_bundles",
         mem_gb=4.0,
     )
