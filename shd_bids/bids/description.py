@@ -15,6 +15,7 @@ BIDSIGNORE = """\
 logs
 log
 figures
+group
 .shd-bids.lock
 *_dwimap.*
 *_dwiref.*

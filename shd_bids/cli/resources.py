@@ -13,6 +13,8 @@ from pathlib import Path
 from shd_bids.config import RunConfig
 from shd_bids.errors import ConfigError, DeviceError
 
+from .weights import read_preset
+
 _CGROUP = Path("/sys/fs/cgroup")
 _GPU_CHECK = """
 import torch
@@ -121,7 +123,8 @@ def resolve_resources(config: RunConfig) -> tuple[RunConfig, Machine]:
         )
     n_gpu = n_gpu if resources.gpus is None else min(n_gpu, resources.gpus)
     device = "cuda" if n_gpu else "cpu"
-    preset = deconv.shd_preset or ("standard" if n_gpu else "fast")
+    trained_with = read_preset(deconv.weights) if deconv.weights else None
+    preset = deconv.shd_preset or trained_with or ("standard" if n_gpu else "fast")
     sentence = (
         f"Using {nprocs} core(s), {threads} thread(s) a step, {mem:.1f} GB and "
         + (f"{n_gpu} GPU(s) ({gpu_name})" if n_gpu else f"no GPU ({gpu_name})")

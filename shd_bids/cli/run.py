@@ -5,9 +5,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from shd_bids.config import RunConfig
 from shd_bids.errors import ShdBidsError
 
 from .parser import parse_arguments
+from .resources import Machine, resolve_resources
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
 
@@ -23,16 +25,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 when every participant finished, 1 when one did not, 2 when the call itself was wrong.
+        0 when all was done for every participant, 1 when it was not, 2 when the call itself was
+        wrong.
     """
     debug = "--debug" in (sys.argv if argv is None else argv)
     try:
         config = parse_arguments(argv)
-        from .resources import resolve_resources
-
         config, machine = resolve_resources(config)
         debug = config.execution.debug
         _prepare_environment(config.resources.omp_nthreads or 1)
+        if config.execution.analysis_level == "group":
+            return _run_group(config, machine)
         # Heavy from here on: nipype, pybids.
         from shd_workflows.run import run_participants
 
@@ -58,6 +61,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         + (f"; failed: {names}." if failed else ".")
     )
     return FAILURE if failed else SUCCESS
+
+
+def _run_group(config: RunConfig, machine: Machine) -> int:
+    """Run the group level and say how it went."""
+    from shd_workflows.group_run import run_group
+
+    outcome = run_group(config, resources_text=machine.sentence, gpus=machine.gpus)
+    for name, reason in outcome.left_out.items():
+        print(f"  {name} is left out: {reason}")
+    for message in outcome.messages:
+        print(f"  {message}")
+    for crash_file in outcome.crash_files:
+        print(f"  crash file {crash_file}")
+    state = "finished" if not outcome.messages else "failed"
+    left_out = f"; left out: {', '.join(outcome.left_out)}" if outcome.left_out else ""
+    print(
+        f"shd-bids {state}: group of {len(outcome.labels)} participant(s), {outcome.n_series} "
+        f"series{left_out}."
+    )
+    return SUCCESS if outcome.finished else FAILURE
 
 
 def _prepare_environment(n_threads: int) -> None:

@@ -143,7 +143,7 @@ def _fit_shd(job: Job, team: Team) -> dict[str, Any]:
     if team.is_first:
         if job.weights_file is None:
             _write_json(_describe_history(fit.history, fit.weights), job.out_dir / "history.json")
-        save_weights(fit.network, job.out_dir / "weights.safetensors")
+        save_weights(fit.network, job.out_dir / "weights.safetensors", job.preset)
         _save(fit.solution, inputs, job.out_dir)
     return fit.details | {"fibre_lobe": fit.solution.fibre_lobe, "preset": job.preset}
 
@@ -164,7 +164,7 @@ def _fit_study(job: Job, team: Team) -> dict[str, Any]:
     if team.is_first:
         history = _describe_history(fit.history, fit.weights) | {"scans": fit.losses}
         _write_json(history, job.out_dir / "history.json")
-        save_weights(fit.network, job.out_dir / "weights.safetensors")
+        save_weights(fit.network, job.out_dir / "weights.safetensors", job.preset)
     return fit.details | {"preset": job.preset}
 
 

@@ -105,6 +105,33 @@ def read_response(file: Path, tissue: str, shell_bvals: Float[np.ndarray, " shel
     return response
 
 
+def read_shells(file: Path) -> Float[np.ndarray, " shell"]:
+    """Read which shells a response was estimated with, from the head of the file.
+
+    Parameters
+    ----------
+    file
+        As `write_response` or MRtrix3 wrote it.
+
+    Returns
+    -------
+    Float[np.ndarray, " shell"]
+        b-values, ascending (s/mm²).
+
+    Raises
+    ------
+    ResponseError
+        When the file cannot be read or does not name a shell for each of its rows.
+    """
+    rows, shells = _parse_rows(file)
+    if shells is None or len(shells) != len(rows):
+        raise ResponseError(
+            f"{file} does not name its shells; expected a first line such as '# Shells: 0,1000' "
+            f"with one b-value for each of {len(rows)} rows. Estimate the response again."
+        )
+    return shells
+
+
 def write_response(response: Response, file: Path) -> None:
     """Write a response as MRtrix3 text, with its shells in the header.
 

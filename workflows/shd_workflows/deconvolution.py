@@ -20,7 +20,7 @@ _LOBE = (
     "The distribution of a single fibre is an apodised delta function [@raffelt2012reorientation]; "
     "the apodisation was divided out, degree by degree, to predict the signal. "
 )
-_DESCRIPTIONS = {
+DESCRIPTIONS = {
     "shd-tv": "Fibre orientation distributions were estimated with SHD-TV, an unsupervised "
     "E(3) x SO(3) equivariant spatio-hemispherical network with total variation [@shdtv]. "
     + _START
@@ -96,7 +96,7 @@ def init_deconvolution_wf(
         Peaks, and all maps by parameter.
     """
     workflow = LiterateWorkflow(name=name)
-    workflow.__desc__ = _DESCRIPTIONS[model]
+    workflow.__desc__ = DESCRIPTIONS[model]
     inputnode = Node(
         IdentityInterface(["dwi_file", "gradients_file", "mask_file", "response_files"]),
         name="inputnode",

@@ -70,7 +70,7 @@ def run_participants(
         Outcome(label, execution.output_dir / f"sub-{label}" / "log" / run_id) for label in labels
     ]
     with hold_participants(execution.work_dir, labels):
-        _write_dataset(config)
+        write_dataset(config)
         log_files = {participant_wf_name(outcome.label): outcome.log_file for outcome in outcomes}
         for outcome in outcomes:
             outcome.log_dir.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def run_participants(
         set_up_logging(verbosity=verbosity, log_files=log_files)
         LOGGER.info("shd-bids %s. %s", __version__, resources_text)
         _plan(config, outcomes, source, filters)
-        _configure_nipype(config)
+        configure_nipype(config)
         workflow = build_workflow(config, outcomes)
         settings = TaskSettings(log_files=log_files, verbosity=verbosity, gpus=tuple(gpus))
         plugin = ResilientPlugin(
@@ -88,7 +88,7 @@ def run_participants(
         )
         if execution.write_graph:
             _write_graphs(workflow, outcomes)
-        _execute(workflow, plugin)
+        execute(workflow, plugin)
         judge_outcomes(outcomes, plugin)
         _report(outcomes, config, plugin, workflow.visit_desc(), run_id, resources_text)
     return outcomes
@@ -122,7 +122,7 @@ def build_workflow(config: RunConfig, outcomes: Sequence[Outcome]) -> LiterateWo
     return workflow
 
 
-def _write_dataset(config: RunConfig) -> None:
+def write_dataset(config: RunConfig) -> None:
     """Write the output dataset's own files, the first to be written there."""
     execution = config.execution
     try:
@@ -170,7 +170,7 @@ def _plan(
             )
 
 
-def _configure_nipype(config: RunConfig) -> None:
+def configure_nipype(config: RunConfig) -> None:
     """Set what nipype copies into every graph and node when they are made."""
     nipype_config.update_config(
         {
@@ -197,7 +197,8 @@ def _write_graphs(workflow: LiterateWorkflow, outcomes: Sequence[Outcome]) -> No
             )
 
 
-def _execute(workflow: LiterateWorkflow, plugin: ResilientPlugin) -> None:
+def execute(workflow: LiterateWorkflow, plugin: ResilientPlugin) -> None:
+    """Run a graph to its end; what failed is told by the plugin."""
     if not workflow.list_node_names():
         return
     started = monotonic()
