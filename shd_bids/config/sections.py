@@ -212,7 +212,18 @@ class ResponseConfig:
         ),
     ] = field(default_factory=dict)
 
+    intensity: Annotated[
+        str,
+        Option(
+            "whether given responses are brought to the brightness of the scan, which its own "
+            "responses tell, or taken as they are; 'auto' does so with the group level's",
+            flags=("--response-intensity",),
+            choices=("auto", "matched", "as-given"),
+        ),
+    ] = "auto"
+
     def __post_init__(self) -> None:
+        check_options(self)
         for tissue, file in self.files.items():
             if tissue not in TISSUES:
                 raise ConfigError(

@@ -31,9 +31,6 @@ from .series import SeriesInputSpec
 class NetworkInputSpec(BaseInterfaceInputSpec):
     """What decides how a model is fitted, to one scan or to many."""
 
-    response_files = traits.Dict(
-        traits.Str, File(exists=True), mandatory=True, desc="MRtrix3 text by tissue"
-    )
     model = traits.Enum(*FOD_MODELS, mandatory=True, desc="method")
     lmax = traits.Int(mandatory=True, desc="largest harmonic degree")
     preset = traits.Str("fast", usedefault=True, desc="size and schedule of the network")
@@ -48,6 +45,9 @@ class NetworkInputSpec(BaseInterfaceInputSpec):
 
 class _FitFodfInputSpec(SeriesInputSpec, NetworkInputSpec):
     mask_file = File(exists=True, mandatory=True, desc="brain mask")
+    response_files = traits.Dict(
+        traits.Str, File(exists=True), mandatory=True, desc="MRtrix3 text by tissue"
+    )
     weights_file = File(exists=True, desc="network weights to start from")
     use_gpu = traits.Bool(False, usedefault=True, nohash=True, desc="takes a slot of a card")
 
@@ -94,6 +94,7 @@ class FitFodf(SimpleInterface):
             "dwi_file": spec.dwi_file,
             "gradients_file": spec.gradients_file,
             "mask_file": spec.mask_file,
+            "responses": dict(spec.response_files),
             "weights_file": given(spec, "weights_file"),
         }
         files = [spec.dwi_file, spec.gradients_file, spec.mask_file, *spec.response_files.values()]
@@ -109,7 +110,6 @@ def given(spec: Any, name: str) -> Any:
 def describe_job(spec: Any) -> dict[str, Any]:
     """Give the part of a job file that is the same for one scan and for many."""
     return {
-        "responses": dict(spec.response_files),
         "model": spec.model,
         "preset": spec.preset,
         "n_step": given(spec, "n_step"),

@@ -21,8 +21,13 @@ from shd_bids.config import TISSUES
 from shd_bids.dwi.gradients import read_gradients, write_mrtrix_gradients
 from shd_bids.dwi.images import open_image
 from shd_bids.reports.model_card import write_model_card
-from shd_bids.response.average import AverageResponse, average_responses
-from shd_bids.response.io import read_response, write_response
+from shd_bids.response.average import (
+    AverageResponse,
+    average_responses,
+    match_intensity,
+    relative_intensity,
+)
+from shd_bids.response.io import Response, read_response, write_response
 
 from .deconvolution import NetworkInputSpec, describe_job, place_job
 from .process import run_program
@@ -45,6 +50,10 @@ class _AverageResponsesInputSpec(BaseInterfaceInputSpec):
 
 class _AverageResponsesOutputSpec(TraitedSpec):
     response_files = traits.Dict(traits.Str, File(exists=True), desc="MRtrix3 text by tissue")
+    matched_files = traits.List(
+        traits.Dict(traits.Str, File(exists=True)),
+        desc="the same at the intensity of each scan, by tissue",
+    )
     sidecars = traits.Dict(traits.Str, traits.Dict, desc="JSON content by tissue")
     table_file = File(desc="a row for each scan")
     table_sidecar = traits.Dict(desc="what the columns mean")
@@ -59,18 +68,27 @@ class AverageResponses(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         spec, out = self.inputs, Path(runtime.cwd)
         bvals = np.asarray(spec.shell_bvals, dtype=float)
+        own: list[dict[str, Response]] = [{} for _ in spec.names]
         averages, files, sidecars = {}, {}, {}
         for tissue in (name for name in TISSUES if name in spec.response_files[0]):
             found = [read_response(Path(one[tissue]), tissue, bvals) for one in spec.response_files]
+            for one, response in zip(own, found, strict=True):
+                one[tissue] = response
             averages[tissue] = average = average_responses(found, spec.names)
             files[tissue] = str(out / f"response_{tissue}.txt")
             write_response(average.response, Path(files[tissue]))
             sidecars[tissue] = _describe_average(average, spec.names, spec.sources)
+        study = {tissue: average.response for tissue, average in averages.items()}
         self._results["response_files"] = files
+        self._results["matched_files"] = [
+            _write_matched(match_intensity(study, one), out / f"scan{number}")
+            for number, one in enumerate(own)
+        ]
         self._results["sidecars"] = sidecars
         self._results["table_file"] = write_table(
             {
                 "series": spec.names,
+                "intensity": [relative_intensity(one, study) for one in own],
                 **{f"multiplier_{t}": one.multipliers.tolist() for t, one in averages.items()},
                 "unlike": [_say_unlike(averages, place) for place in range(len(spec.names))],
             },
@@ -78,6 +96,13 @@ class AverageResponses(SimpleInterface):
         )
         self._results["table_sidecar"] = _describe_table(averages, spec.sources)
         return runtime
+
+
+def _write_matched(responses: dict[str, Response], folder: Path) -> dict[str, str]:
+    files = {tissue: folder / f"{tissue}.txt" for tissue in responses}
+    for tissue, response in responses.items():
+        write_response(response, files[tissue])
+    return {tissue: str(file) for tissue, file in files.items()}
 
 
 def _describe_average(
@@ -122,6 +147,10 @@ def _say_unlike(averages: dict[str, AverageResponse], place: int) -> str:
 def _describe_table(averages: dict[str, AverageResponse], sources: list[str]) -> dict[str, Any]:
     return {
         "series": {"Description": "Start of the names of the series' files."},
+        "intensity": {
+            "Description": "How bright the scan is beside the study, over all tissues and shells; "
+            "average responses are multiplied by it to fit this scan."
+        },
         **{
             f"multiplier_{tissue}": {
                 "Description": f"What the {tissue} response was multiplied by before it was "
@@ -169,6 +198,9 @@ class WriteTables(SimpleInterface):
 
 
 class _TrainStudyInputSpec(NetworkInputSpec):
+    response_files = traits.List(
+        traits.Dict(traits.Str, File(exists=True)), mandatory=True, desc="by tissue, of each scan"
+    )
     dwi_files = traits.List(File(exists=True), mandatory=True, desc="series")
     gradients_files = traits.List(File(exists=True), mandatory=True, desc="MRtrix3 tables")
     mask_files = traits.List(File(exists=True), mandatory=True, desc="brain masks")
@@ -192,14 +224,24 @@ class TrainStudy(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         spec, out = self.inputs, Path(runtime.cwd)
         scans = [
-            {"dwi_file": dwi_file, "gradients_file": gradients_file, "mask_file": mask_file}
-            for dwi_file, gradients_file, mask_file in zip(
-                spec.dwi_files, spec.gradients_files, spec.mask_files, strict=True
+            {
+                "dwi_file": dwi_file,
+                "gradients_file": gradients_file,
+                "mask_file": mask_file,
+                "responses": dict(responses),
+            }
+            for dwi_file, gradients_file, mask_file, responses in zip(
+                spec.dwi_files,
+                spec.gradients_files,
+                spec.mask_files,
+                spec.response_files,
+                strict=True,
             )
         ]
-        files = [file for scan in scans for file in scan.values()]
+        files = [*spec.dwi_files, *spec.gradients_files, *spec.mask_files]
+        files += [file for responses in spec.response_files for file in responses.values()]
         job = describe_job(spec) | scans[0] | {"scans": scans[1:]}
-        job = place_job(job, spec, [*files, *spec.response_files.values()], out)
+        job = place_job(job, spec, files, out)
         write_json(out / "job.json", job)
         command, environment = [sys.executable], {}
         if len(spec.gpus) > 1:

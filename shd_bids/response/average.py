@@ -1,7 +1,7 @@
 """The response of a study: the mean of its participants', how far they spread, and who is apart."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -91,6 +91,51 @@ def average_responses(responses: Sequence[Response], names: Sequence[str]) -> Av
     spread = matched.std(axis=0, ddof=1) if n_free else np.zeros(matched.shape[1:])
     mean = Response(first.tissue, first.bvals, matched.mean(axis=0))
     return AverageResponse(mean, spread, multipliers, tuple(_find_outliers(stack, first)))
+
+
+def relative_intensity(own: Mapping[str, Response], study: Mapping[str, Response]) -> float:
+    """Give how bright a scan is beside its study: one factor for all of its tissues.
+
+    The geometric mean, over tissues and shells, of what the l=0 terms are beside the study's. One
+    tissue alone would take a change of its own for one of the scanner's gain.
+
+    Parameters
+    ----------
+    own, study
+        Responses by tissue, of the same shells; tissues that only one of them has do not count.
+
+    Examples
+    --------
+    >>> study = {"CSF": Response("CSF", np.array([0.0, 1000.0]), np.array([[100.0], [10.0]]))}
+    >>> own = {"CSF": Response("CSF", np.array([0.0, 1000.0]), np.array([[200.0], [20.0]]))}
+    >>> round(relative_intensity(own, study), 6)
+    2.0
+    """
+    logs = [
+        np.log(own[tissue].coefficients[:, 0] / study[tissue].coefficients[:, 0]).mean()
+        for tissue in study
+        if tissue in own
+    ]
+    return float(np.exp(np.mean(logs)))
+
+
+def match_intensity(
+    study: Mapping[str, Response], own: Mapping[str, Response]
+) -> dict[str, Response]:
+    """Bring a study's responses to the intensity of one scan; their shapes and ratios stay.
+
+    Parameters
+    ----------
+    study
+        Average responses by tissue.
+    own
+        The scan's own.
+    """
+    factor = relative_intensity(own, study)
+    return {
+        tissue: replace(one, coefficients=factor * one.coefficients)
+        for tissue, one in study.items()
+    }
 
 
 def modified_z(values: Float[np.ndarray, " value"]) -> Float[np.ndarray, " value"]:

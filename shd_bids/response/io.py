@@ -1,5 +1,6 @@
 """Response functions on disk: MRtrix3's text, one row of zonal coefficients per shell."""
 
+import json
 import logging
 import re
 from dataclasses import dataclass
@@ -103,6 +104,16 @@ def read_response(file: Path, tissue: str, shell_bvals: Float[np.ndarray, " shel
     response = Response(tissue, np.asarray(shell_bvals, dtype=float), rows)
     _check_response(response, file)
     return response
+
+
+def is_average(file: Path) -> bool:
+    """Tell whether a response is a study's, by the sidecar that the group level wrote."""
+    sidecar_file = file.with_suffix(".json")
+    try:
+        fields = json.loads(sidecar_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none, or somebody else's
+        return False
+    return isinstance(fields, dict) and "NumberOfSeries" in fields
 
 
 def read_shells(file: Path) -> Float[np.ndarray, " shell"]:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from shd_bids.errors import ResponseError
-from shd_bids.response.average import average_responses
-from shd_bids.response.io import Response, write_response
+from shd_bids.response.average import average_responses, match_intensity
+from shd_bids.response.io import Response, is_average, write_response
 
 BVALS = np.array([0.0, 1000.0, 2500.0])
 SHAPE = np.array([[1000.0, 0.0, 0.0], [500.0, -200.0, 40.0], [250.0, -150.0, 60.0]])
@@ -92,3 +92,23 @@ def test_degrees_may_differ_and_missing_ones_are_zero() -> None:
 def test_what_has_no_mean_is_refused_with_its_name(other: Response, message: str) -> None:
     with pytest.raises(ResponseError, match=message):
         _average([_response(), other])
+
+
+def test_matched_responses_have_the_brightness_of_the_scan_and_the_shape_of_the_study() -> None:
+    grey = Response("GM", BVALS, np.array([[1200.0], [700.0], [300.0]]))
+    study = {"WM": _response(), "GM": grey}
+    own = {
+        "WM": _response(3.0, shape=SHAPE * [1.0, 0.5, 1.0]),
+        "GM": Response("GM", BVALS, 3.0 * grey.coefficients),
+    }
+    matched = match_intensity(study, own)
+    np.testing.assert_allclose(matched["WM"].coefficients, 3.0 * SHAPE)
+    np.testing.assert_allclose(matched["GM"].coefficients, 3.0 * grey.coefficients)
+
+
+def test_the_group_level_s_responses_are_told_by_their_sidecar(tmp_path: Path) -> None:
+    file = tmp_path / "WM.txt"
+    assert not is_average(file)
+    for text, expected in (("{", False), ("[]", False), ('{"NumberOfSeries": 3}', True)):
+        file.with_suffix(".json").write_text(text)
+        assert is_average(file) == expected

@@ -156,6 +156,8 @@ def test_a_participant_takes_both_from_the_folder_without_training(
     stem = root / "again/sub-02/dwi/sub-02_space-orig_model-shdtv"
     settings = json.loads(Path(f"{stem}_param-fod_label-WM_dwimap.json").read_text())["Settings"]
     assert settings["training_seconds"] == 0
+    response = root / "again/sub-02/dwi/sub-02_space-orig_param-response_label-WM_dwimap.json"
+    assert "multiplied by" in json.loads(response.read_text())["Model"]["Description"]
     assert settings["weights_file"] == str(
         group / "group_model-shdtv_desc-weights_model.safetensors"
     )

@@ -177,7 +177,7 @@ def _add_network(
     workflow.connect([
         (write_tables, train_study, [("gradients_files", "gradients_files")]),
         (workflow.get_node("average_responses"), train_study, [
-            ("response_files", "response_files"),
+            ("matched_files", "response_files"),
         ]),
         (train_study, describe_network, [
             ("history_file", "history_file"),

@@ -6,6 +6,7 @@ from niworkflows.engine.workflows import LiterateWorkflow
 
 from shd_bids.config import PreprocConfig, ResponseConfig
 from shd_bids.interfaces.response import EstimateResponse, LoadResponse
+from shd_bids.response.io import is_average
 
 _FIELDS = ["response_files", "method", "tissues_reason", "voxels_file", "voxel_counts"]
 
@@ -58,12 +59,24 @@ def init_response_wf(
             "\n\n### Fibre orientations\n\nResponse functions "
             f"of {', '.join(response.files)} were given. "
         )
+        matched = response.intensity == "matched" or (
+            response.intensity == "auto" and all(map(is_average, response.files.values()))
+        )
         give_response = Node(
             LoadResponse(
-                files={tissue: str(file) for tissue, file in response.files.items()}, **shells
+                files={tissue: str(file) for tissue, file in response.files.items()},
+                match_intensity=matched,
+                **shells,
             ),
             name="load_response",
+            mem_gb=0.5 + 3 * size_gb if matched else 0.2,
         )
+        if matched:
+            workflow.__desc__ += (
+                "They were brought to the intensity of each scan by one factor, the geometric mean "
+                "over tissues and shells of what the scan's own responses are beside them. "
+            )
+            workflow.connect(inputnode, "mask_file", give_response, "mask_file")
     else:
         workflow.__desc__ = (
             "\n\n### Fibre orientations\n\nResponse functions of the tissues were estimated from "
