@@ -108,4 +108,11 @@ class LoadResponse(SimpleInterface):
     def _own_responses(self) -> dict[str, Response]:
         dwi, gradients, shells = load_series(self.inputs)
         mask = read_mask(self.inputs.mask_file)
-        return estimate_responses(dwi, gradients, shells, mask).responses
+        try:
+            return estimate_responses(dwi, gradients, shells, mask).responses
+        except ResponseError as error:
+            raise ResponseError(
+                "--response cannot be brought to the intensity of this scan, because the scan's "
+                f"own responses cannot be estimated: {error} Give --response-intensity as-given "
+                "to take the files as they are."
+            ) from error
