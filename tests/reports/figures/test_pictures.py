@@ -24,6 +24,7 @@ from shd_bids.reports.figures.images import (
     plot_voxel_selection,
 )
 from shd_bids.reports.figures.outlines import plot_outlines
+from shd_bids.reports.figures.peaks import plot_peaks
 from shd_bids.reports.figures.region import Region
 from shd_bids.reports.figures.response import plot_responses
 
@@ -48,7 +49,8 @@ HISTORY = {
     | {"start": [3.0, 3.0, 3.1]},
     "weights": {"reconstruction": 1.0, "sparsity": 5e-5},
 }
-REGION = Region("coronal", 5, (1, 1), (6, 5))
+REGIONS = [Region("axial", 3, (1, 1), (6, 7)), Region("coronal", 5, (1, 1), (6, 5))]
+PEAKS = np.where(RNG.uniform(size=(*SHAPE, 6)) < 0.2, np.nan, RNG.normal(size=(*SHAPE, 6)))
 DEC = np.abs(RNG.normal(size=(*SHAPE, 3)))
 
 PICTURES: dict[str, Callable[[Path], Path]] = {
@@ -75,10 +77,14 @@ PICTURES: dict[str, Callable[[Path], Path]] = {
     "map": lambda file: plot_maps({"AFD": VOLUME}, MASK, AFFINE, file, label="AFD"),
     "colours": lambda file: plot_dec({"shdtv": DEC, "csd": DEC}, AFFINE, file),
     "glyphs": lambda file: plot_fodf(
-        {"shdtv": FODF, "msmtcsd": FODF[..., :6]}, VOLUME, MASK, AFFINE, REGION, file
+        {"shdtv": FODF, "msmtcsd": FODF[..., :6]}, VOLUME, MASK, AFFINE, REGIONS, file
+    ),
+    "peaks": lambda file: plot_peaks(
+        {"shdtv": PEAKS, "csd": PEAKS[..., :3]}, {"shdtv": VOLUME, "csd": VOLUME},
+        MASK, AFFINE, REGIONS, file,
     ),
     "three models": lambda file: plot_fodf(
-        {"shdtv": FODF, "shd": FODF, "csd": FODF}, VOLUME, MASK, AFFINE, REGION, file
+        {"shdtv": FODF, "shd": FODF, "csd": FODF}, VOLUME, MASK, AFFINE, REGIONS, file
     ),
 }
 
@@ -116,7 +122,9 @@ def test_pictures_of_an_empty_mask_do_not_fail(tmp_path):
     assert plot_atlases(VOLUME, empty, nowhere, AFFINE, tmp_path / "atlas.png").exists()
     assert plot_residual({"csd": VOLUME}, empty, AFFINE, tmp_path / "rmse.png").exists()
     assert plot_voxel_selection(VOLUME, {"WM": empty}, AFFINE, tmp_path / "voxels.png").exists()
-    assert plot_fodf({"csd": FODF}, VOLUME, empty, AFFINE, REGION, tmp_path / "f.png").exists()
+    assert plot_fodf({"csd": FODF}, VOLUME, empty, AFFINE, REGIONS, tmp_path / "f.png").exists()
+    peaks, afd = {"csd": PEAKS}, {"csd": VOLUME}
+    assert plot_peaks(peaks, afd, empty, AFFINE, REGIONS, tmp_path / "p.png").exists()
     nothing = np.zeros((*SHAPE, 3))
     assert plot_dec({"csd": nothing}, AFFINE, tmp_path / "dec.png").exists()
 
