@@ -98,11 +98,12 @@ def _states(anchor: str) -> str:
 
 def _size(file: Path) -> str:
     """Give width and height as attributes, so that anchors hold still while pictures load."""
-    if file.suffix == ".svg":
-        head = file.open(encoding="utf-8", errors="replace").read(4000) if file.is_file() else ""
-        box = re.search(r'viewBox="[\d.-]+ [\d.-]+ ([\d.]+) ([\d.]+)"', head)
+    size = None
+    if file.suffix == ".svg" and file.is_file():
+        with file.open(encoding="utf-8", errors="replace") as text:
+            box = re.search(r'viewBox="[\d.-]+ [\d.-]+ ([\d.]+) ([\d.]+)"', text.read(4000))
         size = (float(box[1]), float(box[2])) if box else None
-    else:
+    elif file.suffix != ".svg":
         try:
             with Image.open(file) as image:
                 size = (float(image.width), float(image.height))

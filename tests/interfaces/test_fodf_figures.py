@@ -6,7 +6,7 @@ from PIL import Image
 
 from shd_bids.interfaces.fodf_figures import PlotFodf
 
-SHAPE = (8, 9, 7)
+SHAPE = (9, 10, 9)
 
 
 def test_fodfs_and_peaks_of_all_models_are_pictured(tmp_path):

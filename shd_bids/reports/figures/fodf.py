@@ -85,7 +85,7 @@ def plot_fodf(
                         _centres(region, step)[kept],
                         draw_order(turned_affine, region.plane),
                         scale=scale,
-                        subdivisions=4 if kept.sum() <= 300 else 3,
+                        subdivisions=4 if max(region.size) <= 8 else 3,
                     )
                 )
             name = model_name(label)

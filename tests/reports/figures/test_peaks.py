@@ -29,9 +29,7 @@ def panels(picture: np.ndarray) -> list[np.ndarray]:
     """Cut the three slices out of the page, without the legend."""
     width = picture.shape[1] // 3
     inner = slice(int(0.2 * picture.shape[0]), int(0.8 * picture.shape[0]))
-    return [
-        picture[inner, round((k + 0.12) * width) : round((k + 0.88) * width)] for k in range(3)
-    ]
+    return [picture[inner, round((k + 0.12) * width) : round((k + 0.88) * width)] for k in range(3)]
 
 
 def is_ink(panel: np.ndarray, channel: int) -> np.ndarray:

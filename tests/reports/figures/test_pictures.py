@@ -49,7 +49,7 @@ HISTORY = {
     | {"start": [3.0, 3.0, 3.1]},
     "weights": {"reconstruction": 1.0, "sparsity": 5e-5},
 }
-REGIONS = [Region("axial", 3, (1, 1), (6, 7)), Region("coronal", 5, (1, 1), (6, 5))]
+REGIONS = [Region("axial", 3, (0, 1), (9, 7)), Region("coronal", 5, (0, 1), (9, 3))]
 PEAKS = np.where(RNG.uniform(size=(*SHAPE, 6)) < 0.2, np.nan, RNG.normal(size=(*SHAPE, 6)))
 DEC = np.abs(RNG.normal(size=(*SHAPE, 3)))
 
@@ -80,8 +80,12 @@ PICTURES: dict[str, Callable[[Path], Path]] = {
         {"shdtv": FODF, "msmtcsd": FODF[..., :6]}, VOLUME, MASK, AFFINE, REGIONS, file
     ),
     "peaks": lambda file: plot_peaks(
-        {"shdtv": PEAKS, "csd": PEAKS[..., :3]}, {"shdtv": VOLUME, "csd": VOLUME},
-        MASK, AFFINE, REGIONS, file,
+        {"shdtv": PEAKS, "csd": PEAKS[..., :3]},
+        {"shdtv": VOLUME, "csd": VOLUME},
+        MASK,
+        AFFINE,
+        REGIONS,
+        file,
     ),
     "three models": lambda file: plot_fodf(
         {"shdtv": FODF, "shd": FODF, "csd": FODF}, VOLUME, MASK, AFFINE, REGIONS, file
