@@ -27,8 +27,8 @@
       current = links[found];
       current.setAttribute("aria-current", "location");
       current.closest("details")?.setAttribute("open", "");
-      const section = current.closest("ul ul")?.closest("li")?.querySelector("a");
-      if (section) section.setAttribute("aria-current", "true");
+      const section = current.closest(".contents > ul > li").querySelector("a");
+      if (section !== current) section.setAttribute("aria-current", "true");
       const top = current.offsetTop - contents.scrollTop;
       if (top < 40 || top > contents.clientHeight - 60) contents.scrollTop = current.offsetTop - contents.clientHeight / 2;
     };

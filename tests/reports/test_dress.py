@@ -62,8 +62,11 @@ def fill(root: Path, series: list[dict[str, str]]) -> None:
         for entities in series if section.get("each") == "series" else [{"sub": "01"}]:
             for reportlet in section["reportlets"]:
                 what = reportlet["bids"]["desc"]
-                kind = ".html" if "subtitle" not in reportlet or what == "shells" else ".png"
-                kind = ".svg" if what in ("denoising", "distortion") else kind
+                # What is a picture tells how to read it.
+                kind = ".png" if "description" in reportlet else ".html"
+                kind = {"judgement": ".html", "denoising": ".svg", "distortion": ".svg"}.get(
+                    what, kind
+                )
                 file = root / figure_path(entities, what, kind)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 if kind == ".svg":
