@@ -1,4 +1,4 @@
-"""The draft of nireports, dressed: described pictures, ways through the page, and a policy."""
+"""The draft of nireports, dressed: described pictures, and ways through the page."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from nireports.assembler.report import Report
 from .fragments import fit_headings, wrap_tables
 from .navigation import Entry, Section, contents, overview
 from .pictures import picture, picture_href
-from .policy import content_policy
+from .policy import POLICY_MARK
 
 #: Where the summary leaves room for the traffic lights of the series.
 OVERVIEW_MARK = "<!-- overview -->"
@@ -54,11 +54,8 @@ def dress(report: Report, spec: dict[str, Any], output_dir: Path) -> None:
     style, script = ((files("shd_bids.data") / f"report.{kind}") for kind in ("css", "js"))
     report.navbar = [contents(report.title, sections)]
     report.footer = [f"<script>\n{script.read_text(encoding='utf-8')}</script>"]
-    pieces = [content for one in report.sections for each in one.reportlets
-              for content, _ in each.components]  # fmt: skip
-    policy = content_policy("\n".join(pieces + report.footer))
     report.header = [
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}"/>',
+        POLICY_MARK,
         f"<style>\n{style.read_text(encoding='utf-8')}</style>",
     ]
 

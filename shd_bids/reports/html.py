@@ -21,6 +21,7 @@ from shd_bids.bids.names import derivative_path
 from shd_bids.reports.crashes import crash_fragment
 from shd_bids.reports.dress import dress
 from shd_bids.reports.methods import methods_fragment
+from shd_bids.reports.policy import bring_policy
 
 # Short names of the entities that nireports tells figures apart by.
 _ENTITIES = {
@@ -106,7 +107,7 @@ def assemble_report(
         )
         dress(report, spec, output_dir)
         report.generate_report()
-        write_text(page_file, draft_file.read_text(encoding="utf-8"))
+        write_text(page_file, bring_policy(draft_file.read_text(encoding="utf-8")))
     return page_file
 
 

@@ -5,6 +5,9 @@ import hashlib
 import re
 from importlib.resources import files
 
+#: Where a page leaves room for its policy, ahead of all that the policy is to rule.
+POLICY_MARK = "<!-- policy -->"
+
 _SCRIPT = re.compile(r"<script\b[^>]*>(.*?)</script>", re.DOTALL | re.IGNORECASE)
 
 
@@ -16,7 +19,7 @@ def content_policy(page: str) -> str:
     Parameters
     ----------
     page
-        All of the page that may hold scripts.
+        With all its scripts.
 
     Returns
     -------
@@ -45,6 +48,18 @@ script-src 'none'; base-uri 'none'; form-action 'none'"
             "form-action 'none'",
         ]
     )
+
+
+def bring_policy(page: str) -> str:
+    """Write into a finished page what it may do, in the place of ``POLICY_MARK``.
+
+    Examples
+    --------
+    >>> bring_policy(f"<head>{POLICY_MARK}</head>").startswith("<head><meta http-equiv=")
+    True
+    """
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{content_policy(page)}"/>'
+    return page.replace(POLICY_MARK, policy, 1)
 
 
 def _digest(script: str) -> str:
