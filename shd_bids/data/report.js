@@ -36,6 +36,7 @@
     addEventListener("scroll", later, { passive: true });
     addEventListener("resize", later);
     addEventListener("hashchange", later);
+    new ResizeObserver(later).observe(document.body);
     mark();
   }
 

@@ -17,6 +17,7 @@ from shd_bids.reports.figures.flicker import write_flicker
 from shd_bids.reports.fragments import data_table, fact_table, state_line
 from shd_bids.reports.html import assemble_report, figure_path
 from shd_bids.reports.judgements import judgement_fragment
+from shd_bids.reports.methods import write_citation
 
 SPEC = Path(__file__).parents[2] / "shd_bids/data/report_spec.yml"
 VOID = {"img", "meta", "link", "input", "br", "hr"}
@@ -88,6 +89,7 @@ def page(request, tmp_path_factory):
     if request.param == "two sessions":
         series = [{"sub": "01", "ses": "a"}, {"sub": "01", "ses": "b", "acq": "hi", "run": "1"}]
     fill(root, series)
+    write_citation(METHODS, root / "logs")
     file = assemble_report(root, "01", "run", methods=METHODS)
     return file, Reader(file.read_text(encoding="utf-8"))
 
