@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from shd_bids.reports.figures.atlases import plot_atlases, region_colors
@@ -27,6 +28,7 @@ from shd_bids.reports.figures.outlines import plot_outlines
 from shd_bids.reports.figures.peaks import plot_peaks
 from shd_bids.reports.figures.region import Region
 from shd_bids.reports.figures.response import plot_responses
+from shd_bids.reports.figures.style import save_figure
 
 SHAPE = (9, 11, 7)
 AFFINE = np.array([[-2.0, 0, 0, 8], [0, 1.9, -0.4, -9], [0, 0.3, 2.5, -7], [0, 0, 0, 1.0]])
@@ -170,3 +172,17 @@ def test_left_right_fibres_are_red(tmp_path):
     pixels = np.asarray(Image.open(file).convert("RGB"), dtype=int)
     slices = pixels[: int(0.9 * len(pixels))].reshape(-1, 3)
     assert (slices[:, 0] - slices[:, 2] > 200).mean() > 0.2
+
+
+def test_few_colours_make_a_picture_smaller_and_change_it_little(tmp_path):
+    page = Figure(figsize=(3, 3))
+    axes = page.add_axes((0, 0, 1, 1))
+    axes.scatter(
+        RNG.uniform(size=400), RNG.uniform(size=400), c=DEC.reshape(-1, 3)[:400].clip(0, 1)
+    )
+    full = save_figure(page, tmp_path / "full.png", dpi=100)
+    few = save_figure(page, tmp_path / "few.png", dpi=100, n_color=256)
+    first, second = (np.asarray(Image.open(f).convert("RGB"), dtype=float) for f in (full, few))
+    assert few.stat().st_size < 0.6 * full.stat().st_size
+    assert first.shape == second.shape
+    assert np.sqrt(np.mean((first - second) ** 2)) < 5
