@@ -17,7 +17,8 @@
       // there it is where one wanted to go, or else the last one.
       const tops = places.map((place) => (place ? place.getBoundingClientRect().top : Infinity));
       let found = Math.max(tops.findLastIndex((top) => top <= innerHeight / 3), 0);
-      if (scrollY > 0 && innerHeight + scrollY >= document.documentElement.scrollHeight - 2) {
+      if (scrollY < 1) found = 0;
+      else if (innerHeight + scrollY >= document.documentElement.scrollHeight - 2) {
         const wanted = links.findIndex((link) => link.hash === location.hash);
         found = wanted > found ? wanted : links.length - 1;
       }
