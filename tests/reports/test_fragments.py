@@ -10,9 +10,12 @@ from shd_bids.reports.fragments import (
     data_table,
     duration,
     fact_table,
+    fit_headings,
     note,
     shells_table,
+    state_line,
     timings_table,
+    wrap_tables,
 )
 
 HOSTILE = '<script>alert("x")</script> & more'
@@ -27,6 +30,7 @@ HOSTILE = '<script>alert("x")</script> & more'
         configuration_block(HOSTILE),
         note(HOSTILE),
         alert(HOSTILE, "danger"),
+        state_line([HOSTILE]),
     ],
 )
 def test_text_is_escaped(html):
@@ -65,3 +69,22 @@ def test_the_shells_table_says_which_degree_the_directions_carry():
 def test_times_add_up_to_the_total():
     assert "1 min 30 s" in timings_table({"mask": 30.0, "fit": 60.0})
     assert duration(7260.0) == "2 h 1 min"
+
+
+def test_a_failed_participant_says_so_and_leads_to_the_errors():
+    html = state_line(["The mask is empty.", "Nothing was fitted."])
+    assert '<span class="light light-poor">failed</span>' in html
+    assert "The mask is empty. Nothing was fitted." in html
+    assert 'href="#Errors"' in html
+
+
+def test_headings_of_a_fragment_keep_their_order_below_the_one_above():
+    html = '<h2 class="a">One</h2><h3>Two</h3><header></header>'
+    assert fit_headings(html, 3) == '<h4 class="a">One</h4><h5>Two</h5><header></header>'
+    assert fit_headings("<h4>One</h4>", 1) == "<h2>One</h2>"
+
+
+def test_each_table_is_scrolled_by_itself():
+    html = wrap_tables(data_table(["a"], [[1]]) + data_table(["b"], [[2]]))
+    assert html.count('<div class="scroll"><table') == 2
+    assert html.count("</table></div>") == 2

@@ -243,8 +243,8 @@ def test_every_model_has_a_row_and_every_bundle_that_was_found_a_file(out):
 def test_the_page_shows_every_figure_that_exists(out):
     page = (out / "sub-01.html").read_text()
     figures = sorted((out / "sub-01/figures").iterdir())
-    pictured = ("gradients", "mask", "denoising", "response", "fodf", "loss", "dec", "tracts",
-                "slabs", "connectomes", "bundles", "profiles")  # fmt: skip
+    pictured = ("gradients", "mask", "denoising", "response", "fodf", "peaks", "loss", "dec",
+                "tracts", "slabs", "connectomes", "bundles", "profiles")  # fmt: skip
     for what in pictured:
         assert any(f"desc-{what}_" in file.name for file in figures), what
     for file in figures:

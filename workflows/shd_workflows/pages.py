@@ -10,10 +10,12 @@ from pathlib import Path
 
 from shd_bids import __version__
 from shd_bids.bids.files import dataset_lock, write_text
+from shd_bids.reports.dress import OVERVIEW_MARK
 from shd_bids.reports.fragments import (
     configuration_block,
     data_table,
     fact_table,
+    state_line,
     timings_table,
 )
 from shd_bids.reports.html import assemble_report, figure_path
@@ -67,7 +69,7 @@ def write_page(
         The page.
     """
     fragments = {
-        "summary": _summary(label, plans, messages),
+        "summary": _summary(plans, messages),
         "about": fact_table(
             {
                 "shd-bids": __version__,
@@ -94,7 +96,7 @@ def write_citations(output_dir: Path, methods: str) -> None:
         write_citation(methods, output_dir / "logs")
 
 
-def _summary(label: str, plans: Sequence[SeriesPlan], messages: Sequence[str]) -> str:
+def _summary(plans: Sequence[SeriesPlan], messages: Sequence[str]) -> str:
     rows = [
         [
             plan.series.source_stem,
@@ -107,6 +109,5 @@ def _summary(label: str, plans: Sequence[SeriesPlan], messages: Sequence[str]) -
         for plan in plans
     ]
     columns = ["series", "images", "voxels", "volumes", "shells, s/mm²", "models"]
-    state = "failed: " + " ".join(messages) if messages else "finished"
-    table = fact_table({"Participant": f"sub-{label}", "State": state})
-    return table + (data_table(columns, rows) if rows else "")
+    table = data_table(columns, rows) if rows else ""
+    return "\n".join([state_line(messages), OVERVIEW_MARK, table])

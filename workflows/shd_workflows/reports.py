@@ -358,7 +358,7 @@ def init_fodf_report_wf(
         mem_gb=0.7 + (1 + len(labels)) * coefficients_gb,
     )
     plot_maps = Node(PlotMaps(models=labels), name="plot_maps", mem_gb=0.7 + coefficients_gb)
-    ds_fodf = _figure_sink(target, "ds_fodf", fodf=".png")
+    ds_fodf = _figure_sink(target, "ds_fodf", fodf=".png", peaks=".png")
     ds_maps = _figure_sink(
         target,
         "ds_maps",

@@ -55,7 +55,7 @@ def plot_tracts(
     shown = _thin_out(streamlines)
     figure = draw_in_glass(shown, mask, affine)
     direction_legend(figure)
-    return save_figure(figure, out_file, dpi=140)
+    return save_figure(figure, out_file, dpi=140, n_color=256)
 
 
 def draw_in_glass(
