@@ -58,6 +58,17 @@ summary { cursor: pointer; color: var(--accent); }
 .alert-danger { background: #fdecea; color: #7f1d1d; }
 .crash { border: 1px solid #f5c2c0; border-radius: 0.3rem; padding: 0.4rem 1rem; margin: 0.8rem 0; }
 .crash summary { color: #7f1d1d; overflow-wrap: anywhere; }
+.tract-view-frame { position: relative; overflow: hidden; height: min(75vh, 38rem); background: #000; }
+.tract-view canvas { display: block; width: 100%; height: 100%; touch-action: none; cursor: grab; }
+.tract-view canvas:focus-visible { outline: 3px solid var(--accent); outline-offset: -3px; }
+.tract-view-frame span { position: absolute; top: 0; left: 0; color: #dbe4ea; font-weight: 600;
+  pointer-events: none; }
+.tract-view-bar button { font: inherit; font-size: 0.9rem; margin: 0 0.4rem 0.5rem 0; padding: 0.15rem 0.7rem;
+  color: var(--ink); background: #f5f7fa; border: 1px solid #9aa5b1; border-radius: 0.3rem; cursor: pointer; }
+.tract-view-groups { border: 0; margin: 0.4rem 0; padding: 0; max-height: 9rem; overflow-y: auto; font-size: 0.92rem; }
+.tract-view-groups legend { float: left; padding: 0 0.8rem 0 0; color: var(--soft); }
+.tract-view-groups label { display: inline-block; margin-right: 1.1rem; white-space: nowrap; }
+.tract-view-groups i { display: inline-block; width: 0.8em; height: 0.8em; margin: 0 0.3em; }
 @media (max-width: 1000px) {
   nav { position: static; width: auto; border-right: 0; border-bottom: 1px solid var(--line);
     padding: 0.7rem 1rem; }

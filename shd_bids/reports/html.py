@@ -103,8 +103,17 @@ def assemble_report(
             reportlets_dir=participant_dir,
             subject=participant_label,
         ).generate_report()
-        write_text(page_file, draft_file.read_text(encoding="utf-8"))
+        write_text(page_file, _with_viewer(draft_file.read_text(encoding="utf-8")))
     return page_file
+
+
+def _with_viewer(page: str) -> str:
+    """Bring the program that turns tracts, once, where the page holds such a view."""
+    if 'class="tract-view"' not in page:
+        return page
+    script = (files("shd_bids.data") / "viewer.js").read_text(encoding="utf-8")
+    body, end = page.rsplit("</body>", 1)
+    return f"{body}<script>\n{script}</script>\n</body>{end}"
 
 
 def find_series(figures_dir: Path) -> list[Series]:
