@@ -5,11 +5,12 @@ import subprocess
 import sys
 
 import pytest
+from shd_workflows.usage import StepUse
 from shd_workflows.workdir import (
     STAMP_NAME,
     hold_participants,
     prepare_work_dir,
-    remember_seconds,
+    remember_steps,
 )
 
 from shd_bids import __version__
@@ -84,6 +85,20 @@ def test_two_runs_cannot_hold_the_same_participant(tmp_path):
         pass
 
 
-def test_times_of_earlier_runs_are_remembered(tmp_path):
-    remember_seconds(tmp_path, {"a": 1.0, "b": 2.0})
-    assert remember_seconds(tmp_path, {"a": 3.0}) == {"b": 2.0, "a": 3.0}
+def test_times_and_memory_of_earlier_runs_are_remembered(tmp_path):
+    remember_steps(tmp_path, {"a": StepUse(1.0, 0.5, 1.0), "b": StepUse(2.0)})
+    known = remember_steps(tmp_path, {"a": StepUse(3.0)})
+    assert known == {"b": StepUse(2.0), "a": StepUse(3.0)}
+    assert list(known) == ["b", "a"]
+
+
+@pytest.mark.parametrize("found", ["{", "[]", '{"a": {"hours": 1}}', '{"a": null}'])
+def test_a_damaged_account_of_earlier_runs_is_forgotten(tmp_path, found):
+    (tmp_path / "steps.json").write_text(found)
+    assert remember_steps(tmp_path, {"b": StepUse(2.0)}) == {"b": StepUse(2.0)}
+
+
+def test_times_that_an_earlier_version_kept_are_understood(tmp_path):
+    (tmp_path / "seconds.json").write_text('{"a": 1.5, "b": 4.0}')
+    known = remember_steps(tmp_path, {"b": StepUse(2.0, 0.1)})
+    assert known == {"a": StepUse(1.5), "b": StepUse(2.0, 0.1)}

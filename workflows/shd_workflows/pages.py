@@ -14,13 +14,14 @@ from shd_bids.reports.fragments import (
     configuration_block,
     data_table,
     fact_table,
-    timings_table,
 )
 from shd_bids.reports.html import assemble_report, figure_path
 from shd_bids.reports.methods import write_citation
 
 from .plan import SeriesPlan
 from .plugin import readable_name
+from .stages import usage_tables
+from .usage import StepUse
 
 LOGGER = logging.getLogger(__name__)
 _LIBRARIES = ("dipy", "nipype", "niworkflows", "numpy", "torch")
@@ -33,7 +34,7 @@ def write_page(
     run_id: str,
     plans: Sequence[SeriesPlan],
     messages: Sequence[str],
-    seconds: Mapping[str, float],
+    steps: Mapping[str, StepUse],
     resources_text: str,
     toml: str,
     methods: str,
@@ -52,8 +53,8 @@ def write_page(
         Series of the participant.
     messages
         What went wrong, in a sentence each.
-    seconds
-        Wall time by the full name of each node that ran.
+    steps
+        Time and memory by the full name of each node that ran.
     resources_text
         What was used of the machine, in a sentence.
     toml
@@ -78,7 +79,7 @@ def write_page(
                 **{name: version(name) for name in _LIBRARIES},
             }
         ),
-        "timings": timings_table({readable_name(name): value for name, value in seconds.items()}),
+        "timings": usage_tables(steps, {name: readable_name(name) for name in steps}),
         "configuration": configuration_block(toml),
     }
     for what, fragment in fragments.items():

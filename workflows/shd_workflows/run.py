@@ -29,7 +29,7 @@ from .participant import init_participant_wf, participant_wf_name
 from .plan import plan_series
 from .plugin import ResilientPlugin, TaskSettings
 from .sources import Source, dataset_links, open_source
-from .workdir import hold_participants, prepare_work_dir, remember_seconds
+from .workdir import hold_participants, prepare_work_dir, remember_steps
 
 LOGGER = logging.getLogger(__name__)
 
@@ -220,7 +220,7 @@ def _report(
 ) -> None:
     """Write every participant's page, and the methods text of the dataset."""
     output_dir = config.execution.output_dir
-    seconds = remember_seconds(config.execution.work_dir, plugin.seconds)
+    steps = remember_steps(config.execution.work_dir, plugin.used)
     for outcome in outcomes:
         write_page(
             output_dir=output_dir,
@@ -228,7 +228,7 @@ def _report(
             run_id=run_id,
             plans=outcome.plans,
             messages=outcome.messages,
-            seconds={name: s for name, s in seconds.items() if outcome.owns(name)},
+            steps={name: use for name, use in steps.items() if outcome.owns(name)},
             resources_text=resources_text,
             toml=(outcome.log_dir / "shd-bids.toml").read_text(encoding="utf-8"),
             methods=methods,

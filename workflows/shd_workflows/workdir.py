@@ -5,6 +5,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -12,6 +13,8 @@ from filelock import FileLock, Timeout
 from shd_bids import __version__
 from shd_bids.bids.files import write_json
 from shd_bids.errors import OutputError, WorkDirError
+
+from .usage import StepUse
 
 LOGGER = logging.getLogger(__name__)
 STAMP_NAME = "shd-bids-work.json"
@@ -70,31 +73,40 @@ def prepare_work_dir(work_dir: Path, *, bids_dir: Path, clean: bool) -> None:
             )
 
 
-def remember_seconds(work_dir: Path, seconds: Mapping[str, float]) -> dict[str, float]:
-    """Keep how long each node took, also for a later run that takes it from the cache.
+def remember_steps(work_dir: Path, used: Mapping[str, StepUse]) -> dict[str, StepUse]:
+    """Keep what each node took, also for a later run that takes it from the cache.
 
     Parameters
     ----------
     work_dir
         Folder of the intermediate results.
-    seconds
-        Wall time by the full name of each node that ran now.
+    used
+        Time and memory by the full name of each node that ran now.
 
     Returns
     -------
     dict
-        Wall time of all nodes that ran in this work directory, the earliest first.
+        Of all nodes that ran in this work directory, the earliest first.
     """
-    file = work_dir / "seconds.json"
-    try:
-        known = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none yet, or cut off: only times are lost
-        known = {}
-    for name in seconds:
+    file = work_dir / "steps.json"
+    known = _read_steps(work_dir / "seconds.json") | _read_steps(file)
+    for name in used:
         known.pop(name, None)
-    known |= seconds
-    write_json(file, known)
+    known |= used
+    write_json(file, {name: asdict(use) for name, use in known.items()})
     return known
+
+
+def _read_steps(file: Path) -> dict[str, StepUse]:
+    """Read what was kept; earlier versions kept only the time, as a number."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return {
+            name: StepUse(**value) if isinstance(value, dict) else StepUse(float(value))
+            for name, value in found.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}  # none yet, cut off, or of another form: only times are lost
 
 
 @contextmanager
