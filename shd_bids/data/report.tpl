@@ -43,6 +43,7 @@ td.number, table.data thead th.number { text-align: right; font-variant-numeric:
 td.short { white-space: nowrap; }
 pre { background: #f5f7fa; border: 1px solid var(--line); border-radius: 0.3rem; padding: 0.8rem 1rem;
   overflow-x: auto; font-size: 0.82rem; line-height: 1.4; white-space: pre-wrap; overflow-wrap: anywhere; }
+pre.copy { user-select: all; max-height: 28rem; overflow-y: auto; }
 details { margin: 0.5rem 0; }
 summary { cursor: pointer; color: var(--accent); }
 .methods { background: #f5f7fa; border-left: 3px solid var(--accent); padding: 0.4rem 1.4rem; }

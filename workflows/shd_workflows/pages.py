@@ -1,11 +1,9 @@
 """A participant's page, assembled when the graph has ended, whatever its end was."""
 
 import logging
-import platform
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from shd_bids import __version__
@@ -17,6 +15,7 @@ from shd_bids.reports.fragments import (
 )
 from shd_bids.reports.html import assemble_report, figure_path
 from shd_bids.reports.methods import write_citation
+from shd_bids.reports.versions import software_versions
 
 from .plan import SeriesPlan
 from .plugin import readable_name
@@ -24,7 +23,6 @@ from .stages import usage_tables
 from .usage import StepUse
 
 LOGGER = logging.getLogger(__name__)
-_LIBRARIES = ("dipy", "nipype", "niworkflows", "numpy", "torch")
 
 
 def write_page(
@@ -36,6 +34,7 @@ def write_page(
     messages: Sequence[str],
     steps: Mapping[str, StepUse],
     resources_text: str,
+    machine: Mapping[str, str],
     toml: str,
     methods: str,
 ) -> Path:
@@ -57,6 +56,8 @@ def write_page(
         Time and memory by the full name of each node that ran.
     resources_text
         What was used of the machine, in a sentence.
+    machine
+        Operating system, processor, container and card by name.
     toml
         The resolved configuration.
     methods
@@ -74,9 +75,9 @@ def write_page(
                 "shd-bids": __version__,
                 "Command": " ".join(sys.argv),
                 "Date": time.strftime("%Y-%m-%d %H:%M"),
-                "Machine": resources_text,
-                "Python": platform.python_version(),
-                **{name: version(name) for name in _LIBRARIES},
+                "Resources": resources_text,
+                **machine,
+                **software_versions(programs_of(plans)),
             }
         ),
         "timings": usage_tables(steps, {name: readable_name(name) for name in steps}),
@@ -87,6 +88,15 @@ def write_page(
     page = assemble_report(output_dir, label, run_id, methods=methods)
     LOGGER.info("sub-%s: report %s", label, page)
     return page
+
+
+def programs_of(plans: Sequence[SeriesPlan]) -> list[str]:
+    """List the programs, beside the libraries, that some series make use of."""
+    used = {
+        "MRtrix3": any(plan.weights == "sift2" for plan in plans),
+        "FSL": any(plan.geometry is not None and plan.geometry.sdc == "topup" for plan in plans),
+    }
+    return [name for name, is_used in used.items() if is_used]
 
 
 def write_citations(output_dir: Path, methods: str) -> None:
