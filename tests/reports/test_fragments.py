@@ -1,5 +1,7 @@
 """Tables and notes: what a file says is shown, never run."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,30 @@ def test_a_crash_file_is_escaped_and_may_hold_anything(tmp_path):
     assert "<script>" not in html
     assert "The crash file is empty." in html
     assert "crash-3.pklz" in html
+
+
+def test_every_crash_says_first_what_went_wrong_then_where(tmp_path):
+    for name, message in (("fit", "MemoryError"), ("mask", "shd_bids.errors.MaskError: No brain.")):
+        (tmp_path / f"crash-20260101-{name}.txt").write_text(
+            f"Node: shd_bids_wf.sub_01_wf.dwi_wf.{name}_wf.{name}\nWorking directory: /w\n\n"
+            f"Node inputs:\n\nin_file = a.nii\n\nTraceback (most recent call last):\n"
+            f'  File "x.py", line 3\n{message}\n\n'
+        )
+    (tmp_path / "crash-indexing.txt").write_text(
+        "Node: indexing\n\nTraceback:\nshd_bids.errors.BidsDataError: sub-01 has no dwi.\n"
+    )
+    alert_line, *crashes = crash_fragment(tmp_path).split('<div class="crash">')
+    assert "3 steps failed, and what depends on them was not run." in alert_line
+    first = [
+        re.findall(r"<strong>(.*?)</strong>.*?Step: (.*?) <small>", c, re.S)[0] for c in crashes
+    ]
+    assert first == [
+        ("MemoryError", "sub_01, dwi, fit, fit"),
+        ("MaskError: No brain.", "sub_01, dwi, mask, mask"),
+        ("BidsDataError: sub-01 has no dwi.", "indexing"),
+    ]
+    assert all(crash.count("<details>") == 2 for crash in crashes)
+    assert "in_file" not in re.search(r"Traceback</summary>(.*?)</details>", crashes[0], re.S)[1]
 
 
 def test_no_folder_of_crashes_means_no_errors(tmp_path):
