@@ -63,9 +63,10 @@ def _one_crash(file: Path) -> str:
     node = found.group(1) if found else file.name
     start = _TRACEBACK.search(text)
     traceback = text[start.start() :].strip() if start else ""
+    full = f" <small>({escape(node)})</small>" if "." in node else ""
     parts = [
         f"<p><strong>{escape(crash_message(text))}</strong></p>",
-        f"<p>Step: {escape(_readable(node))} <small>({escape(node)})</small></p>",
+        f"<p>Step: {escape(_readable(node))}{full}</p>",
     ]
     if traceback:
         parts.append(fold("Traceback", f"<pre>{escape(traceback)}</pre>"))

@@ -96,10 +96,12 @@ def test_a_node_that_raises_leaves_its_message_in_the_crash_file(make_graph, tmp
 def test_the_memory_of_a_node_and_of_its_programs_is_measured(make_graph, caplog):
     graph = make_graph(fill=_fill, program=_fill_in_a_program, free=_add)
     graph.get_node("program")._mem_gb = 2.0
-    plugin = ResilientPlugin(n_procs=1, memory_gb=4)
+    told = {}
+    plugin = ResilientPlugin(n_procs=1, memory_gb=4, on_step=told.__setitem__)
     with caplog.at_level(logging.INFO):
         graph.run(plugin=plugin)
     peaks_gb = {name.split(".")[-1]: use.peak_gb for name, use in plugin.used.items()}
+    assert told == plugin.used
     assert peaks_gb["fill"] == pytest.approx(0.41, abs=0.05)
     assert peaks_gb["program"] == pytest.approx(0.61, abs=0.05)
     assert peaks_gb["free"] < 0.1

@@ -33,6 +33,10 @@ def test_stages_stand_in_the_order_of_the_data_with_sums_and_peaks():
     assert len(rows(steps)) == 2 + len(STEPS)
 
 
+def test_who_has_no_steps_is_told_so():
+    assert usage_tables({}, {}) == "<p>No step was run.</p>"
+
+
 @pytest.mark.parametrize(
     ("node", "stage"),
     [

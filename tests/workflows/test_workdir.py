@@ -10,7 +10,8 @@ from shd_workflows.workdir import (
     STAMP_NAME,
     hold_participants,
     prepare_work_dir,
-    remember_steps,
+    recall_steps,
+    remember_step,
 )
 
 from shd_bids import __version__
@@ -86,19 +87,24 @@ def test_two_runs_cannot_hold_the_same_participant(tmp_path):
 
 
 def test_times_and_memory_of_earlier_runs_are_remembered(tmp_path):
-    remember_steps(tmp_path, {"a": StepUse(1.0, 0.5, 1.0), "b": StepUse(2.0)})
-    known = remember_steps(tmp_path, {"a": StepUse(3.0)})
+    assert recall_steps(tmp_path) == {}
+    for name, use in (("a", StepUse(1.0, 0.5, 1.0)), ("b", StepUse(2.0)), ("a", StepUse(3.0))):
+        remember_step(tmp_path, name, use)
+    known = recall_steps(tmp_path)
     assert known == {"b": StepUse(2.0), "a": StepUse(3.0)}
     assert list(known) == ["b", "a"]
 
 
-@pytest.mark.parametrize("found", ["{", "[]", '{"a": {"hours": 1}}', '{"a": null}'])
-def test_a_damaged_account_of_earlier_runs_is_forgotten(tmp_path, found):
-    (tmp_path / "steps.json").write_text(found)
-    assert remember_steps(tmp_path, {"b": StepUse(2.0)}) == {"b": StepUse(2.0)}
+@pytest.mark.parametrize("line", ["{", "[]", '{"name": "b", "hours": 1}', "null", '{"seconds": 1}'])
+def test_a_damaged_line_of_earlier_runs_is_passed_over(tmp_path, line):
+    (tmp_path / "steps.jsonl").write_text(f"{line}\n")
+    remember_step(tmp_path, "a", StepUse(2.0))
+    assert recall_steps(tmp_path) == {"a": StepUse(2.0)}
 
 
-def test_times_that_an_earlier_version_kept_are_understood(tmp_path):
-    (tmp_path / "seconds.json").write_text('{"a": 1.5, "b": 4.0}')
-    known = remember_steps(tmp_path, {"b": StepUse(2.0, 0.1)})
-    assert known == {"a": StepUse(1.5), "b": StepUse(2.0, 0.1)}
+@pytest.mark.parametrize("found", ['{"a": 1.5, "b": 4.0}', "[]", '{"a": null}', "{"])
+def test_times_that_an_earlier_version_kept_are_understood(tmp_path, found):
+    (tmp_path / "seconds.json").write_text(found)
+    remember_step(tmp_path, "b", StepUse(2.0, 0.1))
+    earlier = {"a": StepUse(1.5)} if "1.5" in found else {}
+    assert recall_steps(tmp_path) == earlier | {"b": StepUse(2.0, 0.1)}

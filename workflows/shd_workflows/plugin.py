@@ -14,6 +14,7 @@ import re
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -70,6 +71,8 @@ class ResilientPlugin(MultiProcPlugin):
         Memory for all nodes together.
     settings
         Log files, verbosity and cards of the nodes' processes.
+    on_step
+        Is told the name of each node that ran, and what it took.
 
     Attributes
     ----------
@@ -87,8 +90,10 @@ class ResilientPlugin(MultiProcPlugin):
         n_procs: int,
         memory_gb: float,
         settings: TaskSettings | None = None,
+        on_step: Callable[[str, StepUse], None] | None = None,
     ) -> None:
         self._settings = settings or TaskSettings()
+        self._on_step = on_step
         self.unfinished: set[str] = set()
         self.failures: list[Failure] = []
         self.used: dict[str, StepUse] = {}
@@ -131,6 +136,8 @@ class ResilientPlugin(MultiProcPlugin):
             use = StepUse(seconds, self._peaks_gb.get(name), node.mem_gb)
             self.used[name] = use
             tell_excess(readable_name(name), use)
+            if self._on_step is not None:
+                self._on_step(name, use)
         if status == "end":
             self.unfinished.discard(name)
             if name in self.used and not node.name.startswith(_QUIET):

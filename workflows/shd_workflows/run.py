@@ -6,6 +6,7 @@ import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -31,7 +32,7 @@ from .participant import init_participant_wf, participant_wf_name
 from .plan import plan_series
 from .plugin import ResilientPlugin, TaskSettings
 from .sources import Source, dataset_links, open_source
-from .workdir import hold_participants, prepare_work_dir, remember_steps
+from .workdir import hold_participants, prepare_work_dir, recall_steps, remember_step
 
 LOGGER = logging.getLogger(__name__)
 
@@ -96,13 +97,14 @@ def run_participants(
             n_procs=config.resources.nprocs or 1,
             memory_gb=config.resources.mem or 8.0,
             settings=settings,
+            on_step=partial(remember_step, execution.work_dir),
         )
         if execution.write_graph:
             _write_graphs(workflow, outcomes)
         _execute(workflow, plugin)
         judge_outcomes(outcomes, plugin)
         facts = machine_facts(container) | dict(gpu_facts or {})
-        _report(outcomes, config, plugin, workflow, run_id, resources_text, facts, container)
+        _report(outcomes, config, workflow, run_id, resources_text, facts, container)
     return outcomes
 
 
@@ -225,7 +227,6 @@ def _execute(workflow: LiterateWorkflow, plugin: ResilientPlugin) -> None:
 def _report(
     outcomes: Sequence[Outcome],
     config: RunConfig,
-    plugin: ResilientPlugin,
     workflow: LiterateWorkflow,
     run_id: str,
     resources_text: str,
@@ -234,7 +235,7 @@ def _report(
 ) -> None:
     """Write every participant's page, and the methods text of the dataset."""
     output_dir = config.execution.output_dir
-    steps = remember_steps(config.execution.work_dir, plugin.used)
+    steps = recall_steps(config.execution.work_dir)
     sections = {
         outcome.label: participant_sections(workflow, outcome.label, outcome.plans, config)
         for outcome in outcomes

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from shd_bids.config import FOD_MODELS
 from shd_bids.reports.figures.style import model_name
-from shd_bids.reports.fragments import data_table, duration, fold
+from shd_bids.reports.fragments import data_table, duration, fold, note
 
 from .derivatives import model_label
 from .usage import StepUse
@@ -45,6 +45,8 @@ def usage_tables(steps: Mapping[str, StepUse], names: Mapping[str, str]) -> str:
     str
         HTML.
     """
+    if not steps:
+        return note("No step was run.")
     stages: dict[str, list[StepUse]] = {}
     for name, use in steps.items():
         stages.setdefault(stage_of(name), []).append(use)

@@ -3,8 +3,8 @@
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from .usage import StepUse
 
 LOGGER = logging.getLogger(__name__)
 STAMP_NAME = "shd-bids-work.json"
+_STEPS_NAME = "steps.jsonl"
 
 
 def prepare_work_dir(work_dir: Path, *, bids_dir: Path, clean: bool) -> None:
@@ -73,40 +74,54 @@ def prepare_work_dir(work_dir: Path, *, bids_dir: Path, clean: bool) -> None:
             )
 
 
-def remember_steps(work_dir: Path, used: Mapping[str, StepUse]) -> dict[str, StepUse]:
-    """Keep what each node took, also for a later run that takes it from the cache.
+def remember_step(work_dir: Path, name: str, use: StepUse) -> None:
+    """Keep what a node took, for runs that take it from the cache, also if this run is killed.
+
+    A line is added to a file, so that runs of other participants may do so at the same time.
 
     Parameters
     ----------
     work_dir
         Folder of the intermediate results.
-    used
-        Time and memory by the full name of each node that ran now.
+    name
+        Full name of the node.
+    use
+        Its time and memory.
+    """
+    with (work_dir / _STEPS_NAME).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"name": name, **asdict(use)}) + "\n")
+
+
+def recall_steps(work_dir: Path) -> dict[str, StepUse]:
+    """Give time and memory of all nodes that ran in a work directory, the earliest first.
+
+    Parameters
+    ----------
+    work_dir
+        Folder of the intermediate results.
 
     Returns
     -------
     dict
-        Of all nodes that ran in this work directory, the earliest first.
+        By full name; of a node that ran twice, the later.
     """
-    file = work_dir / "steps.json"
-    known = _read_steps(work_dir / "seconds.json") | _read_steps(file)
-    for name in used:
-        known.pop(name, None)
-    known |= used
-    write_json(file, {name: asdict(use) for name, use in known.items()})
+    known: dict[str, StepUse] = {}
+    with suppress(OSError, ValueError, AttributeError, TypeError):  # of earlier versions, or none
+        found = json.loads((work_dir / "seconds.json").read_text(encoding="utf-8"))
+        known = {name: StepUse(float(seconds)) for name, seconds in found.items()}
+    lines: list[str] = []
+    with suppress(OSError):  # no step has ended yet
+        lines = (work_dir / _STEPS_NAME).read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        with suppress(
+            ValueError, KeyError, TypeError, AttributeError
+        ):  # cut off: only a time is lost
+            fields = json.loads(line)
+            name = fields.pop("name")
+            use = StepUse(**fields)
+            known.pop(name, None)
+            known[name] = use
     return known
-
-
-def _read_steps(file: Path) -> dict[str, StepUse]:
-    """Read what was kept; earlier versions kept only the time, as a number."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        return {
-            name: StepUse(**value) if isinstance(value, dict) else StepUse(float(value))
-            for name, value in found.items()
-        }
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}  # none yet, cut off, or of another form: only times are lost
 
 
 @contextmanager
