@@ -106,7 +106,7 @@ def participant_methods(
     if not sections:
         return ""
     warning = (
-        "**Not all of this was done: a step failed.** The text describes what was asked for.\n\n"
+        "**Not all of this was done; the errors say why.** The text tells what was asked for.\n\n"
         if failed
         else ""
     )
@@ -213,9 +213,9 @@ def _children(series_wf: LiterateWorkflow) -> list[LiterateWorkflow]:
 def _describe_data(plan: SeriesPlan, config: RunConfig) -> str:
     preproc = config.preproc
     edges = " x ".join(f"{round(edge, 2):g}" for edge in plan.voxel_mm)
+    counts = plan.shell_counts or ("some",) * len(plan.shell_bvals)
     shells = [
-        f"{count} at b = {bval:.0f}"
-        for bval, count in zip(plan.shell_bvals, plan.shell_counts, strict=True)
+        f"{count} at b = {bval:.0f}" for bval, count in zip(plan.shell_bvals, counts, strict=True)
     ]
     return (
         f"The diffusion series has voxels of {edges} mm³ and {plan.shape[3]} volumes: "
