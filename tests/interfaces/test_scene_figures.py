@@ -15,7 +15,7 @@ from shd_bids.tractography.tractogram import write_tck
 
 def _write_lines(file: Path, n_line: int) -> str:
     steps = np.linspace(0, 20, 41)[:, None] * [1.0, 0.0, 0.0]
-    lines = Streamlines.of(steps + [0, y, 5] for y in np.linspace(0, 20, n_line))
+    lines = Streamlines.of(steps + np.array([0, y, 5]) for y in np.linspace(0, 20, n_line))
     write_tck(iter([lines]), file)
     return str(file)
 
