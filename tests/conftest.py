@@ -78,6 +78,12 @@ def write_skeleton(
     return bids_dir
 
 
+@pytest.fixture(scope="session")
+def skeleton_writer() -> Callable[..., Path]:
+    """Write small BIDS trees wherever a fixture of a wider scope wants one."""
+    return write_skeleton
+
+
 @pytest.fixture
 def make_skeleton(tmp_path: Path) -> Callable[..., Path]:
     """Write small BIDS trees, as `write_skeleton` does."""

@@ -39,7 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Heavy from here on: nipype, pybids.
         from shd_workflows.run import run_participants
 
-        outcomes = run_participants(config, resources_text=machine.sentence, gpus=machine.gpus)
+        outcomes = run_participants(
+            config,
+            resources_text=machine.sentence,
+            gpus=machine.gpus,
+            gpu_facts=machine.gpu_facts,
+        )
     except ShdBidsError as error:
         if debug:
             traceback.print_exc()

@@ -24,10 +24,10 @@ from .history import CHECKPOINT_SECONDS, History
 from .inputs import ScanFiles, ScanInputs, load_scan
 from .losses import LossWeights
 from .parallel import Team
-from .presets import get_preset
+from .presets import get_preset, steps_of_study
 from .rumba import fit_rumba
 from .solution import TISSUES, FodfSolution
-from .study import steps_of_study, train_study
+from .study import train_study
 
 LOGGER = logging.getLogger(__name__)
 

@@ -27,7 +27,6 @@ from .train import train
 
 LOGGER = logging.getLogger(__name__)
 
-_MOST_SCANS_WORTH_STEPS = 8
 _READERS = 3
 
 
@@ -55,18 +54,6 @@ class StudyFit:
     weights: LossWeights
     losses: list[dict[str, Any]]
     details: dict[str, Any]
-
-
-def steps_of_study(preset: Preset, n_scan: int) -> int:
-    """Give how long a network is trained for a study: longer with more scans, up to eight times.
-
-    Examples
-    --------
-    >>> from shd_bids.deconvolution.presets import PRESETS
-    >>> [steps_of_study(PRESETS["fast"], n) for n in (1, 3, 1000)]
-    [400, 1200, 3200]
-    """
-    return preset.steps * min(n_scan, _MOST_SCANS_WORTH_STEPS)
 
 
 def train_study(

@@ -97,24 +97,6 @@ def shells_table(
     return data_table(["b-value (s/mm²)", "volumes", "used as"], rows)
 
 
-def timings_table(seconds: Mapping[str, float]) -> str:
-    """List how long each stage took, and the total.
-
-    Parameters
-    ----------
-    seconds
-        By stage, in the order of the run.
-
-    Returns
-    -------
-    str
-        A ``<table>``.
-    """
-    rows: list[list[object]] = [[stage, duration(value)] for stage, value in seconds.items()]
-    rows.append(["total", duration(sum(seconds.values()))])
-    return data_table(["stage", "time"], rows)
-
-
 def configuration_block(toml: str) -> str:
     """Show the settings of the run, as they can be given back with ``--config-file``.
 
@@ -128,10 +110,30 @@ def configuration_block(toml: str) -> str:
     str
         A folded ``<details>``.
     """
-    return (
-        "<details><summary>Show the resolved configuration (TOML)</summary>\n"
-        f"<pre>{escape(toml)}</pre></details>"
-    )
+    return fold("Show the resolved configuration (TOML)", f"<pre>{escape(toml)}</pre>")
+
+
+def fold(title: str, html: str) -> str:
+    r"""Put what is long under a title that opens it.
+
+    Parameters
+    ----------
+    title
+        Plain text.
+    html
+        What is shown when it is opened.
+
+    Returns
+    -------
+    str
+        A ``<details>``.
+
+    Examples
+    --------
+    >>> fold("b < 100", "<p>Yes.</p>")
+    '<details><summary>b &lt; 100</summary>\n<p>Yes.</p></details>'
+    """
+    return f"<details><summary>{escape(title)}</summary>\n{html}</details>"
 
 
 def state_line(messages: Sequence[str]) -> str:

@@ -107,8 +107,18 @@ def assemble_report(
         )
         dress(report, spec, output_dir)
         report.generate_report()
-        write_text(page_file, bring_policy(draft_file.read_text(encoding="utf-8")))
+        page = _with_viewer(draft_file.read_text(encoding="utf-8"))
+        write_text(page_file, bring_policy(page))  # last: it allows the scripts that are there
     return page_file
+
+
+def _with_viewer(page: str) -> str:
+    """Bring the program that turns tracts, once, where the page holds such a view."""
+    if 'class="tract-view"' not in page:
+        return page
+    script = (files("shd_bids.data") / "viewer.js").read_text(encoding="utf-8")
+    body, end = page.rsplit("</body>", 1)
+    return f"{body}<script>\n{script}</script>\n</body>{end}"
 
 
 def find_series(figures_dir: Path) -> list[Series]:

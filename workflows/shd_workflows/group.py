@@ -10,9 +10,9 @@ from shd_bids.config import LEVELS, SHD_MODELS, TISSUES, RunConfig
 from shd_bids.interfaces.derivatives import SaveDerivatives
 from shd_bids.interfaces.group import AverageResponses, DescribeNetwork, TrainStudy, WriteTables
 
-from .deconvolution import DESCRIPTIONS
 from .derivatives import model_label, own_uris, under
 from .group_scans import StudyKind
+from .model_texts import describe_study
 from .sources import dataset_links
 
 
@@ -120,10 +120,7 @@ def _add_network(
 ) -> None:
     """Train one network on all scans, with their average response."""
     deconv, preproc, resources = config.deconv, config.preproc, config.resources
-    workflow.__desc__ += DESCRIPTIONS[model] + (
-        f"One network was trained on blocks of all {len(kind.scans)} scans, each as often as the "
-        "others. "
-    )
+    workflow.__desc__ += describe_study(model, deconv, n_scan=len(kind.scans))
     links, output_dir = dataset_links(config), config.execution.output_dir
     write_tables = Node(
         WriteTables(

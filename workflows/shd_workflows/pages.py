@@ -1,11 +1,9 @@
 """A participant's page, assembled when the graph has ended, whatever its end was."""
 
 import logging
-import platform
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from shd_bids import __version__
@@ -16,16 +14,17 @@ from shd_bids.reports.fragments import (
     data_table,
     fact_table,
     state_line,
-    timings_table,
 )
 from shd_bids.reports.html import assemble_report, figure_path
 from shd_bids.reports.methods import write_citation
+from shd_bids.reports.versions import software_versions
 
 from .plan import SeriesPlan
 from .plugin import readable_name
+from .stages import usage_tables
+from .usage import StepUse
 
 LOGGER = logging.getLogger(__name__)
-_LIBRARIES = ("dipy", "nipype", "niworkflows", "numpy", "torch")
 
 
 def write_page(
@@ -35,8 +34,9 @@ def write_page(
     run_id: str,
     plans: Sequence[SeriesPlan],
     messages: Sequence[str],
-    seconds: Mapping[str, float],
+    steps: Mapping[str, StepUse],
     resources_text: str,
+    machine: Mapping[str, str],
     toml: str,
     methods: str,
 ) -> Path:
@@ -54,10 +54,12 @@ def write_page(
         Series of the participant.
     messages
         What went wrong, in a sentence each.
-    seconds
-        Wall time by the full name of each node that ran.
+    steps
+        Time and memory by the full name of each node that ran.
     resources_text
         What was used of the machine, in a sentence.
+    machine
+        Operating system, processor, container and card by name.
     toml
         The resolved configuration.
     methods
@@ -75,12 +77,12 @@ def write_page(
                 "shd-bids": __version__,
                 "Command": " ".join(sys.argv),
                 "Date": time.strftime("%Y-%m-%d %H:%M"),
-                "Machine": resources_text,
-                "Python": platform.python_version(),
-                **{name: version(name) for name in _LIBRARIES},
+                "Resources": resources_text,
+                **machine,
+                **software_versions(programs_of(plans)),
             }
         ),
-        "timings": timings_table({readable_name(name): value for name, value in seconds.items()}),
+        "timings": usage_tables(steps, {name: readable_name(name) for name in steps}),
         "configuration": configuration_block(toml),
     }
     for what, fragment in fragments.items():
@@ -88,6 +90,15 @@ def write_page(
     page = assemble_report(output_dir, label, run_id, methods=methods)
     LOGGER.info("sub-%s: report %s", label, page)
     return page
+
+
+def programs_of(plans: Sequence[SeriesPlan]) -> list[str]:
+    """List the programs, beside the libraries, that some series make use of."""
+    used = {
+        "MRtrix3": any(plan.weights == "sift2" for plan in plans),
+        "FSL": any(plan.geometry is not None and plan.geometry.sdc == "topup" for plan in plans),
+    }
+    return [name for name, is_used in used.items() if is_used]
 
 
 def write_citations(output_dir: Path, methods: str) -> None:

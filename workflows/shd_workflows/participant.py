@@ -43,7 +43,7 @@ from .reports import (
     init_response_report_wf,
     init_tracts_report_wf,
 )
-from .response import init_response_wf
+from .response import init_response_wf, response_tissues
 from .sources import dataset_links
 from .spaces import (
     atlas_wf_name,
@@ -173,7 +173,11 @@ def init_series_wf(
         return workflow
 
     response_wf = init_response_wf(
-        response=config.response, preproc=config.preproc, lmax=config.deconv.lmax, size_gb=size_gb
+        response=config.response,
+        preproc=config.preproc,
+        lmax=config.deconv.lmax,
+        size_gb=size_gb,
+        tissues=response_tissues(config.response, plan.shell_bvals),
     )
     save_response_wf = init_response_derivatives_wf(target=target, preproc=config.preproc)
     _connect(workflow, preproc_wf, response_wf, _SERIES)
@@ -202,6 +206,7 @@ def init_series_wf(
             coefficients_gb=coefficients_gb,
             n_threads=n_threads,
             checkpoint_dir=_checkpoint_dir(execution.work_dir, plan, label),
+            n_direction=plan.shell_counts[-1] if plan.shell_counts else 0,
             name=f"{label}_wf",
         )
         save_fit_wf = init_model_derivatives_wf(
@@ -253,6 +258,9 @@ def _add_tracts(
         size_gb=plan.size_gb(),
         n_threads=n_threads,
         mem_gb=config.resources.mem or 8.0,
+        model=model,
+        tissues=("WM",) if model == "csd" else response_tissues(config.response, plan.shell_bvals),
+        voxel_mm=_output_voxel_mm(plan, config),
     )
     save_wf = init_tractogram_derivatives_wf(
         target=target,
@@ -434,6 +442,7 @@ def _init_input_wf(plan: SeriesPlan, config: RunConfig, n_threads: int) -> Liter
         size_gb=plan.acquired_gb,
         growth=plan.growth,
         n_threads=n_threads,
+        ringing=plan.ringing,
     )
     preproc_wf.get_node("inputnode").inputs.trait_set(
         dwi_files=[str(run.dwi_file) for run in runs],
@@ -468,3 +477,11 @@ def _connect(
 
 def _checkpoint_dir(work_dir: Path, plan: SeriesPlan, label: str) -> Path:
     return work_dir / "checkpoints" / plan.series.source_stem / label
+
+
+def _output_voxel_mm(plan: SeriesPlan, config: RunConfig) -> tuple[float, ...]:
+    """Give the edges of the voxels that models are fitted to."""
+    resolution_mm = config.preproc.output_resolution
+    if plan.geometry is None or resolution_mm is None:
+        return plan.voxel_mm
+    return (resolution_mm,) * 3

@@ -4,8 +4,9 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -21,7 +22,9 @@ from shd_bids.bids.dataset import (
 from shd_bids.bids.description import dataset_description, write_dataset_files
 from shd_bids.config import RunConfig, write_config_file
 from shd_bids.errors import OutputError, ShdBidsError
+from shd_bids.reports.versions import machine_facts
 
+from .boilerplate import found_text, participant_methods, participant_sections, study_methods
 from .logs import set_up_logging
 from .outcome import Outcome, judge_outcomes
 from .pages import write_citations, write_page
@@ -29,13 +32,18 @@ from .participant import init_participant_wf, participant_wf_name
 from .plan import plan_series
 from .plugin import ResilientPlugin, TaskSettings
 from .sources import Source, dataset_links, open_source
-from .workdir import hold_participants, prepare_work_dir, remember_seconds
+from .workdir import hold_participants, prepare_work_dir, recall_steps, remember_step
 
 LOGGER = logging.getLogger(__name__)
 
 
 def run_participants(
-    config: RunConfig, *, resources_text: str, gpus: Sequence[str] = ()
+    config: RunConfig,
+    *,
+    resources_text: str,
+    gpus: Sequence[str] = (),
+    container: Mapping[str, str] | None = None,
+    gpu_facts: Mapping[str, str] | None = None,
 ) -> list[Outcome]:
     """Run every participant as far as it can be run.
 
@@ -47,6 +55,10 @@ def run_participants(
         What was chosen for resources, in a sentence.
     gpus
         Ids of the cards to use, as CUDA_VISIBLE_DEVICES takes them.
+    container
+        That the program runs in, as `shd_bids.bids.description.dataset_description` takes it.
+    gpu_facts
+        Card, CUDA and driver by name, for the page.
 
     Returns
     -------
@@ -85,12 +97,14 @@ def run_participants(
             n_procs=config.resources.nprocs or 1,
             memory_gb=config.resources.mem or 8.0,
             settings=settings,
+            on_step=partial(remember_step, execution.work_dir),
         )
         if execution.write_graph:
             _write_graphs(workflow, outcomes)
         execute(workflow, plugin)
         judge_outcomes(outcomes, plugin)
-        _report(outcomes, config, plugin, workflow.visit_desc(), run_id, resources_text)
+        facts = machine_facts(container) | dict(gpu_facts or {})
+        _report(outcomes, config, workflow, run_id, resources_text, facts, container)
     return outcomes
 
 
@@ -214,25 +228,39 @@ def execute(workflow: LiterateWorkflow, plugin: ResilientPlugin) -> None:
 def _report(
     outcomes: Sequence[Outcome],
     config: RunConfig,
-    plugin: ResilientPlugin,
-    methods: str,
+    workflow: LiterateWorkflow,
     run_id: str,
     resources_text: str,
+    machine: Mapping[str, str],
+    container: Mapping[str, str] | None,
 ) -> None:
     """Write every participant's page, and the methods text of the dataset."""
     output_dir = config.execution.output_dir
-    seconds = remember_seconds(config.execution.work_dir, plugin.seconds)
+    steps = recall_steps(config.execution.work_dir)
+    sections = {
+        outcome.label: participant_sections(workflow, outcome.label, outcome.plans, config)
+        for outcome in outcomes
+    }
     for outcome in outcomes:
+        found = found_text(output_dir, outcome.plans) if outcome.finished else ""
         write_page(
             output_dir=output_dir,
             label=outcome.label,
             run_id=run_id,
             plans=outcome.plans,
             messages=outcome.messages,
-            seconds={name: s for name, s in seconds.items() if outcome.owns(name)},
+            steps={name: use for name, use in steps.items() if outcome.owns(name)},
             resources_text=resources_text,
+            machine=machine,
             toml=(outcome.log_dir / "shd-bids.toml").read_text(encoding="utf-8"),
-            methods=methods,
+            methods=participant_methods(
+                sections[outcome.label],
+                container=container,
+                found=found,
+                failed=not outcome.finished,
+            ),
         )
-    if methods.strip():
+    failed = [outcome.label for outcome in outcomes if not outcome.finished]
+    methods = study_methods(sections, container=container, failed=failed)
+    if methods:
         write_citations(output_dir, methods)
