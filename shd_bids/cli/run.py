@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from shd_bids.errors import ShdBidsError
 
+from .container import find_container
 from .parser import parse_arguments
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
@@ -36,7 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Heavy from here on: nipype, pybids.
         from shd_workflows.run import run_participants
 
-        outcomes = run_participants(config, resources_text=machine.sentence, gpus=machine.gpus)
+        outcomes = run_participants(
+            config,
+            resources_text=machine.sentence,
+            gpus=machine.gpus,
+            container=find_container(),
+        )
     except ShdBidsError as error:
         if debug:
             traceback.print_exc()

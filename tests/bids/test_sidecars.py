@@ -65,18 +65,6 @@ def test_sources_are_bids_uris(tmp_path):
     assert bids_uri(Path("/elsewhere/x"), **roots) == "file:///elsewhere/x"
 
 
-def test_the_container_is_recorded():
-    container = {"Type": "docker", "Tag": "shd-bids:0.1.0"}
-    assert describe(container=container)["GeneratedBy"][0]["Container"] == container
-    assert "Container" not in describe()["GeneratedBy"][0]
-
-
-def test_the_doi_and_licence_of_the_input_are_passed_on():
-    fields = describe(input_description={"DatasetDOI": "doi:10.1/x", "License": "CC0"})
-    assert fields["SourceDatasets"] == [{"URL": "https://doi.org/10.1/x"}]
-    assert fields["License"] == "CC0"
-
-
 @pytest.mark.needs_tool("bids-validator-deno")
 @pytest.mark.parametrize("source", [{"sub": "01"}, {"sub": "01", "ses": "a", "acq": "hi"}])
 def test_the_validator_finds_no_error_in_a_full_output(tmp_path, source):

@@ -38,7 +38,8 @@ def _fit(folder, model):
         b0_threshold=job.b0_threshold,
         shell_tolerance=job.shell_tolerance,
         sources=["bids::dwi.nii.gz"],
-        fod_sources=["bids::fod.nii.gz"],
+        response_uris={tissue: f"bids::{tissue}.txt" for tissue in ("WM", "GM", "CSF")},
+        fod_uris={tissue: f"bids::{tissue}.nii.gz" for tissue in ("WM", "GM", "CSF")},
     )
     return job, node.run(cwd=str(folder)).outputs
 

@@ -15,6 +15,7 @@ from nipype.interfaces.utility import IdentityInterface
 from niworkflows.engine.workflows import LiterateWorkflow
 
 from shd_bids import __version__
+from shd_bids.bids.columns import column_fields
 from shd_bids.bids.names import derivative_path
 from shd_bids.bids.preprocessed import PreprocessedSeries
 from shd_bids.bids.sidecars import bids_uri, generic_sidecar
@@ -197,8 +198,13 @@ def init_preproc_derivatives_wf(
         "ds_confounds",
         {"confounds": target.path("timeseries", ".tsv", desc="confounds")},
         {
-            "confounds": {key: {"Description": text} for key, text in DESCRIPTIONS.items()}
-            | {"Sources": target.source_uris + tables}
+            "confounds": generic_sidecar(
+                description="Measures of each volume: one row a volume.",
+                sources=target.source_uris + tables,
+                spatial_reference=None,
+                **said,
+            )
+            | column_fields(DESCRIPTIONS)
         },
     )
     workflow.connect([
@@ -347,11 +353,9 @@ def init_model_derivatives_wf(
             model=model_label(model),
             b0_threshold=preproc.b0_threshold,
             shell_tolerance=preproc.shell_tolerance,
-            sources=[
-                *target.dwi_uris,
-                *own_uris(target.mask_path, target.response_path("WM")),
-            ],
-            fod_sources=own_uris(target.model_path(model, "fod", label="WM")),
+            sources=[*target.dwi_uris, *own_uris(target.mask_path)],
+            response_uris={t: own_uris(target.response_path(t))[0] for t in TISSUES},
+            fod_uris={t: own_uris(target.model_path(model, "fod", label=t))[0] for t in TISSUES},
         ),
         name="describe_model",
     )

@@ -131,7 +131,8 @@ def init_series_wf(
     """
     workflow = LiterateWorkflow(name=name)
     execution = config.execution
-    target = Target(plan.series, dataset_links(config), execution.output_dir)
+    links = dataset_links(config, plan.anat.references)
+    target = Target(plan.series, links, execution.output_dir)
     n_threads = config.resources.omp_nthreads or 1
     size_gb = plan.size_gb()
     level = LEVELS.index(execution.level)

@@ -4,8 +4,9 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -35,7 +36,11 @@ LOGGER = logging.getLogger(__name__)
 
 
 def run_participants(
-    config: RunConfig, *, resources_text: str, gpus: Sequence[str] = ()
+    config: RunConfig,
+    *,
+    resources_text: str,
+    gpus: Sequence[str] = (),
+    container: Mapping[str, str] | None = None,
 ) -> list[Outcome]:
     """Run every participant as far as it can be run.
 
@@ -47,6 +52,8 @@ def run_participants(
         What was chosen for resources, in a sentence.
     gpus
         Ids of the cards to use, as CUDA_VISIBLE_DEVICES takes them.
+    container
+        That the program runs in, as `shd_bids.bids.description.dataset_description` takes it.
 
     Returns
     -------
@@ -70,7 +77,7 @@ def run_participants(
         Outcome(label, execution.output_dir / f"sub-{label}" / "log" / run_id) for label in labels
     ]
     with hold_participants(execution.work_dir, labels):
-        _write_dataset(config)
+        _write_dataset(config, container)
         log_files = {participant_wf_name(outcome.label): outcome.log_file for outcome in outcomes}
         for outcome in outcomes:
             outcome.log_dir.mkdir(parents=True, exist_ok=True)
@@ -78,6 +85,9 @@ def run_participants(
         set_up_logging(verbosity=verbosity, log_files=log_files)
         LOGGER.info("shd-bids %s. %s", __version__, resources_text)
         _plan(config, outcomes, source, filters)
+        plans = [plan for outcome in outcomes for plan in outcome.plans]
+        if references := [file for plan in plans for file in plan.anat.references]:
+            _write_dataset(config, container, references)
         _configure_nipype(config)
         workflow = build_workflow(config, outcomes)
         settings = TaskSettings(log_files=log_files, verbosity=verbosity, gpus=tuple(gpus))
@@ -122,7 +132,9 @@ def build_workflow(config: RunConfig, outcomes: Sequence[Outcome]) -> LiterateWo
     return workflow
 
 
-def _write_dataset(config: RunConfig) -> None:
+def _write_dataset(
+    config: RunConfig, container: Mapping[str, str] | None, references: Sequence[Path] = ()
+) -> None:
     """Write the output dataset's own files, the first to be written there."""
     execution = config.execution
     try:
@@ -137,8 +149,12 @@ def _write_dataset(config: RunConfig) -> None:
         )
     description = dataset_description(
         version=__version__,
-        links=dataset_links(config),
+        links=dataset_links(config, references),
         input_description=read_dataset_description(execution.bids_dir),
+        other_descriptions={
+            name: read_dataset_description(folder) for name, folder in execution.derivatives.items()
+        },
+        container=container,
     )
     write_dataset_files(execution.output_dir, description)
 
