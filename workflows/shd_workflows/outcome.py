@@ -22,6 +22,7 @@ class Outcome:
     plans: list[SeriesPlan] = field(default_factory=list)
     finished: bool = False
     messages: list[str] = field(default_factory=list)
+    planned: dict[str, str] = field(default_factory=dict)  # sinks by the files they may write
 
     @property
     def crash_files(self) -> list[Path]:
@@ -36,6 +37,12 @@ class Outcome:
     def owns(self, node_name: str) -> bool:
         """Tell whether a node, by its full name, is one of this participant's."""
         return participant_wf_name(self.label) in node_name.split(".")
+
+    def made_by(self, plugin: ResilientPlugin) -> list[str]:
+        """List the files whose sinks came to a good end."""
+        own = participant_wf_name(self.label)
+        left = {name.partition(f"{own}.")[2] for name in plugin.unfinished if self.owns(name)}
+        return [path for path, sink in self.planned.items() if sink not in left]
 
     def stop(self, error: ShdBidsError) -> None:
         """Give up before anything ran, and leave a crash file so that the page tells why."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from shd_bids import __version__
 from shd_bids.bids.files import dataset_lock, write_text
 from shd_bids.reports.fragments import (
+    alert,
     configuration_block,
     data_table,
     fact_table,
@@ -35,6 +36,7 @@ def write_page(
     messages: Sequence[str],
     seconds: Mapping[str, float],
     resources_text: str,
+    earlier: Sequence[str],
     toml: str,
     methods: str,
 ) -> Path:
@@ -56,6 +58,8 @@ def write_page(
         Wall time by the full name of each node that ran.
     resources_text
         What was used of the machine, in a sentence.
+    earlier
+        Figures that this run did not make, as `shd_workflows.manifest.earlier_figures` lists them.
     toml
         The resolved configuration.
     methods
@@ -81,6 +85,9 @@ def write_page(
         "timings": timings_table({readable_name(name): value for name, value in seconds.items()}),
         "configuration": configuration_block(toml),
     }
+    if earlier:
+        said = f"Of earlier runs, and not made again by this one: {', '.join(earlier)}."
+        fragments["summary"] += alert(said, "warning")
     for what, fragment in fragments.items():
         write_text(output_dir / figure_path({"sub": label}, what, ".html"), fragment)
     page = assemble_report(output_dir, label, run_id, methods=methods)

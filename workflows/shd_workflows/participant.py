@@ -61,7 +61,7 @@ _SERIES = ["dwi_file", "gradients_file", "mask_file"]
 
 def participant_wf_name(label: str) -> str:
     """Give the name of a participant's graph, which its log and crash files are found by."""
-    return f"sub_{label.replace('+', '')}_wf"
+    return f"sub_{label.replace('+', '_plus_')}_wf"
 
 
 def init_participant_wf(

@@ -24,6 +24,7 @@ from shd_bids.config import RunConfig, write_config_file
 from shd_bids.errors import OutputError, ShdBidsError
 
 from .logs import set_up_logging
+from .manifest import earlier_figures, planned_files
 from .outcome import Outcome, judge_outcomes
 from .pages import write_citations, write_page
 from .participant import init_participant_wf, participant_wf_name
@@ -126,6 +127,12 @@ def build_workflow(config: RunConfig, outcomes: Sequence[Outcome]) -> LiterateWo
         participant_wf = init_participant_wf(
             label=outcome.label, plans=outcome.plans, config=config
         )
+        try:
+            outcome.planned = planned_files(participant_wf)
+        except OutputError as error:
+            outcome.stop(error)
+            LOGGER.error("sub-%s stops: %s", outcome.label, error)
+            continue
         for node in participant_wf._get_all_nodes():
             node.config = {"execution": {"crashdump_dir": str(outcome.log_dir)}}
         workflow.add_nodes([participant_wf])
@@ -246,6 +253,9 @@ def _report(
             messages=outcome.messages,
             seconds={name: s for name, s in seconds.items() if outcome.owns(name)},
             resources_text=resources_text,
+            earlier=earlier_figures(
+                output_dir / f"sub-{outcome.label}" / "figures", outcome.made_by(plugin)
+            ),
             toml=(outcome.log_dir / "shd-bids.toml").read_text(encoding="utf-8"),
             methods=methods,
         )
