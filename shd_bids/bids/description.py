@@ -17,7 +17,9 @@ _NAME = "shd-bids"
 _PAPER_URL = "https://arxiv.org/abs/2411.11819"
 _FIRST_VERSION = re.compile(r"^\s*v?(\d+(?:\.\d+)+\S*)", re.MULTILINE)
 
-# What BIDS has no rule for yet. A folder is named without a slash: the validator wants it so.
+# What BIDS has no rule for yet: reports and logs, BEP016's and BEP046's files, transforms, tables,
+# gradients of a series with space and desc. Field maps have one, but the validator wants a raw
+# magnitude image beside them. A folder is named without a slash: the validator wants it so.
 BIDSIGNORE = """\
 *.html
 logs
@@ -28,8 +30,7 @@ group
 *_dwimap.*
 *_dwiref.*
 *_xfm.*
-*_dir-*_fieldmap.*
-*_rec-*_fieldmap.*
+*_fieldmap.*
 *_tractogram.*
 *_model.*
 *_connectivity.*

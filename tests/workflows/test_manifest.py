@@ -1,6 +1,9 @@
 """Exactly the files that are promised: for every level, and for every kind of input."""
 
+import json
+import subprocess
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 import nibabel as nib
@@ -12,6 +15,9 @@ from shd_workflows.participant import init_participant_wf, participant_wf_name
 from shd_workflows.plan import plan_series
 from shd_workflows.sources import dataset_links, open_source
 
+from shd_bids.bids.description import dataset_description, write_dataset_files
+from shd_bids.bids.files import write_json
+from shd_bids.bids.sidecars import generic_sidecar
 from shd_bids.config import (
     LEVELS,
     AnatConfig,
@@ -232,3 +238,47 @@ def test_figures_of_earlier_runs_are_told_from_those_of_this_one(plain, tmp_path
     planned = planned_files(_build(_with_level(plain, "preproc")))
     assert earlier_figures(figures_dir, planned) == ["fodf", "ses-b fit", "ses-b loss"]
     assert earlier_figures(tmp_path / "none", planned) == []
+
+
+def _fake(file: Path) -> None:
+    """Write the smallest file that a validator takes for what its name says."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.name.endswith(".nii.gz"):
+        n_volume = {"dwi": (2,), "probseg": () if "label-" in file.name else (3,)}
+        shape = (2, 2, 2, *n_volume.get(file.name.split(".")[0].rpartition("_")[2], ()))
+        nib.save(nib.Nifti1Image(np.ones(shape, np.uint8), np.eye(4)), file)
+    else:
+        row = {".bval": "0 1000\n", ".bvec": 3 * "0 1\n", ".tsv": "index\tname\n1\ta\n"}
+        file.write_text(row.get(file.suffix, "text"))
+    if file.suffix not in (".json", ".bval", ".bvec"):
+        more = {"Type": "Brain", "SkullStripped": False, "Resolution": "2 mm", "LabelMap": ["WM"]}
+        sidecar = generic_sidecar(description="A file.", sources=["bids::x"], version="0.1.0")
+        write_json(file.with_name(f"{file.name.split('.')[0]}.json"), sidecar | more)
+
+
+@pytest.mark.needs_tool("bids-validator-deno")
+def test_the_validator_takes_every_name_and_passes_over_only_what_bids_has_no_rule_for(tmp_path):
+    links = {"raw": Path("/data")}
+    described = dataset_description(version="0.1.0", links=links, input_description={})
+    write_dataset_files(tmp_path, described)
+    for path in {path for case in ("plain", "rich", "qsiprep") for path in _expected(case)}:
+        _fake(tmp_path / path)
+    others = ("sub-01.html", "group.html", "group/desc-average_dwimap.txt", "logs/CITATION.md")
+    of_one = ("log/1/shd-bids.log", "figures/sub-01_desc-mask_dwi.png")
+    for name in (*others, *(f"sub-01/{one}" for one in of_one)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("text")
+    assert _complaints(tmp_path) == set()
+
+    ignored = (tmp_path / ".bidsignore").read_text().split()
+    (tmp_path / ".bidsignore").write_text("")
+    refused = _complaints(tmp_path)
+    for pattern in set(ignored) - {".shd-bids.lock", "logs"}:  # one comes and goes, one is known
+        assert any(fnmatch(part, pattern) for path in refused for part in Path(path).parts), pattern
+
+
+def _complaints(root: Path) -> set[str]:
+    command = ["bids-validator-deno", "--format", "json", str(root)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    issues = json.loads(said)["issues"]["issues"]
+    return {issue["location"] for issue in issues if issue["severity"] == "error"}
