@@ -15,7 +15,7 @@ from nipype.interfaces.utility import IdentityInterface
 from niworkflows.engine.workflows import LiterateWorkflow
 
 from shd_bids import __version__
-from shd_bids.bids.columns import column_fields
+from shd_bids.bids.columns import column_fields, columns_of
 from shd_bids.bids.names import derivative_path
 from shd_bids.bids.preprocessed import PreprocessedSeries
 from shd_bids.bids.sidecars import bids_uri, generic_sidecar
@@ -194,17 +194,18 @@ def init_preproc_derivatives_wf(
             | target.gradient_fields
         },
     )
+    given = target.series.confounds_file if isinstance(target.series, PreprocessedSeries) else None
     ds_confounds = target.sink(
         "ds_confounds",
         {"confounds": target.path("timeseries", ".tsv", desc="confounds")},
         {
             "confounds": generic_sidecar(
                 description="Measures of each volume: one row a volume.",
-                sources=target.source_uris + tables,
+                sources=target.source_uris + tables if given is None else target.uris([given]),
                 spatial_reference=None,
                 **said,
             )
-            | column_fields(DESCRIPTIONS)
+            | (column_fields(DESCRIPTIONS) if given is None else columns_of(given))
         },
     )
     workflow.connect([
