@@ -25,7 +25,7 @@ BIDSIGNORE = """\
 logs
 log
 figures
-group
+group*
 .shd-bids.lock
 *_dwimap.*
 *_dwiref.*

@@ -70,6 +70,9 @@ class _GradientsInputSpec(BaseInterfaceInputSpec):
 class _DescribeResponseInputSpec(_GradientsInputSpec):
     method = traits.Str(mandatory=True, desc="how the responses came about")
     voxel_counts = traits.Dict(traits.Str, traits.Int, desc="voxels averaged by tissue")
+    given_uris = traits.Dict(
+        traits.Str, traits.List(traits.Str), desc="of responses that were not estimated, by tissue"
+    )
 
 
 class _SidecarsOutputSpec(TraitedSpec):
@@ -83,14 +86,14 @@ class DescribeResponse(SimpleInterface):
     output_spec = _SidecarsOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        counts = self.inputs.voxel_counts or {}
+        counts, given = self.inputs.voxel_counts or {}, self.inputs.given_uris or {}
         self._results["sidecars"] = {
             tissue: response_sidecar(
                 tissue=tissue,
                 method=self.inputs.method,
                 bvals=response.bvals.tolist(),
                 coefficients=response.coefficients.tolist(),
-                sources=self.inputs.sources,
+                sources=given.get(tissue, self.inputs.sources),
                 version=__version__,
                 n_voxel=counts.get(tissue),
             )

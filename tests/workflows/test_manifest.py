@@ -1,6 +1,7 @@
 """Exactly the files that are promised: for every level, and for every kind of input."""
 
 import json
+import re
 import subprocess
 from dataclasses import replace
 from fnmatch import fnmatch
@@ -11,8 +12,11 @@ import numpy as np
 import pytest
 from shd_workflows.anat_plan import OutputSpace
 from shd_workflows.manifest import earlier_figures, planned_files
+from shd_workflows.outcome import Outcome
 from shd_workflows.participant import init_participant_wf, participant_wf_name
 from shd_workflows.plan import plan_series
+from shd_workflows.plugin import ResilientPlugin
+from shd_workflows.run import build_workflow
 from shd_workflows.sources import dataset_links, open_source
 
 from shd_bids.bids.description import dataset_description, write_dataset_files
@@ -26,7 +30,6 @@ from shd_bids.config import (
     RunConfig,
     TrackingConfig,
 )
-from shd_bids.errors import OutputError
 from shd_bids.testing.qsiprep_tree import write_qsiprep_tree
 from shd_bids.testing.scan import make_phantom
 
@@ -221,12 +224,30 @@ def test_participants_whose_labels_differ_by_a_plus_have_graphs_of_their_own():
     assert len({participant_wf_name(label) for label in ("a+b", "ab", "a", "b")}) == 4
 
 
-def test_two_series_that_would_write_one_file_are_refused(plain):
+def test_a_participant_of_whom_two_series_would_write_one_file_stops(plain, tmp_path):
     (series,) = open_source(plain, ["01"]).series_of("01", plain, {})
     plan = plan_series(series, plain)
     twin = replace(plan, series=replace(series, entities=series.entities | {"desc": "x"}))
-    with pytest.raises(OutputError, match=r"would write sub-01/.*--bids-filter-file"):
-        planned_files(init_participant_wf(label="01", plans=[plan, twin], config=plain))
+    outcome = Outcome("01", tmp_path / "log", plans=[plan, twin])
+    assert build_workflow(plain, [outcome]).list_node_names() == []
+    (message,) = outcome.messages
+    assert re.search(r"would write sub-01/.*--bids-filter-file", message)
+    assert outcome.crash_files
+
+
+def test_a_file_counts_as_made_if_its_sink_came_to_a_good_end(plain, tmp_path):
+    (series,) = open_source(plain, ["01"]).series_of("01", plain, {})
+    outcome = Outcome("01", tmp_path / "log", plans=[plan_series(series, plain)])
+    graph = build_workflow(plain, [outcome])._create_flat_graph()
+    plugin = ResilientPlugin(n_procs=1, memory_gb=1.0)
+    plugin.unfinished = {node.fullname for node in graph.nodes()}
+    assert outcome.made_by(plugin) == []
+    plugin.unfinished = {name for name in plugin.unfinished if not name.endswith(".ds_mask")}
+    made = outcome.made_by(plugin)
+    assert [Path(path).name for path in made if "/figures/" not in path] == [
+        "sub-01_space-orig_desc-brain_mask.nii.gz"
+    ]
+    plugin.stop()
 
 
 def test_figures_of_earlier_runs_are_told_from_those_of_this_one(plain, tmp_path):

@@ -12,7 +12,7 @@ def test_figures_of_earlier_runs_are_named(tmp_path, earlier):
         run_id="1",
         plans=[],
         messages=[],
-        seconds={},
+        seconds={"shd_bids_wf.sub_01_wf.a": 1.0},
         resources_text="",
         earlier=earlier,
         toml="",

@@ -299,9 +299,24 @@ def _save_field(
 
 
 def init_response_derivatives_wf(
-    *, target: Target, preproc: PreprocConfig, name: str = "response_derivatives_wf"
+    *,
+    target: Target,
+    preproc: PreprocConfig,
+    given_files: Mapping[str, Path],
+    name: str = "response_derivatives_wf",
 ) -> LiterateWorkflow:
     """Save the responses.
+
+    Parameters
+    ----------
+    target
+        Where the outputs go.
+    preproc
+        How shells are told apart.
+    given_files
+        Responses that are taken as they are, by tissue.
+    name
+        Name of the workflow.
 
     Inputs
     ------
@@ -316,6 +331,7 @@ def init_response_derivatives_wf(
             b0_threshold=preproc.b0_threshold,
             shell_tolerance=preproc.shell_tolerance,
             sources=[*target.dwi_uris, *own_uris(target.mask_path)],
+            given_uris={tissue: target.uris([file]) for tissue, file in given_files.items()},
         ),
         name="describe_response",
     )

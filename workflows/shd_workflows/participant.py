@@ -176,7 +176,9 @@ def init_series_wf(
     response_wf = init_response_wf(
         response=config.response, preproc=config.preproc, lmax=config.deconv.lmax, size_gb=size_gb
     )
-    save_response_wf = init_response_derivatives_wf(target=target, preproc=config.preproc)
+    save_response_wf = init_response_derivatives_wf(
+        target=target, preproc=config.preproc, given_files=config.response.files
+    )
     _connect(workflow, preproc_wf, response_wf, _SERIES)
     _connect(workflow, preproc_wf, save_response_wf, ["gradients_file"])
     _connect(workflow, response_wf, save_response_wf, ["response_files", "method", "voxel_counts"])
