@@ -21,9 +21,8 @@ def column_fields(columns: Mapping[str, tuple[str, str | None]]) -> dict[str, An
 
     Examples
     --------
-    >>> column_fields({"name": ("Name of the region", None), "length": ("Mean length", "mm")})
-    {'name': {'Description': 'Name of the region'},
-     'length': {'Description': 'Mean length', 'Units': 'mm'}}
+    >>> column_fields({"name": ("Region", None), "length": ("Mean", "mm")})
+    {'name': {'Description': 'Region'}, 'length': {'Description': 'Mean', 'Units': 'mm'}}
     """
     return {
         name: {"Description": text} | ({} if unit is None else {"Units": unit})
