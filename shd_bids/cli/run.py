@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from shd_bids.config import RunConfig
 from shd_bids.errors import ShdBidsError
 
+from .container import find_container
 from .parser import parse_arguments
 from .resources import Machine, resolve_resources
 
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             resources_text=machine.sentence,
             gpus=machine.gpus,
             gpu_facts=machine.gpu_facts,
+            container=find_container(),
         )
     except ShdBidsError as error:
         if debug:
@@ -72,7 +74,12 @@ def _run_group(config: RunConfig, machine: Machine) -> int:
     """Run the group level and say how it went."""
     from shd_workflows.group_run import run_group
 
-    outcome = run_group(config, resources_text=machine.sentence, gpus=machine.gpus)
+    outcome = run_group(
+        config,
+        resources_text=machine.sentence,
+        gpus=machine.gpus,
+        container=find_container(),
+    )
     for name, reason in outcome.left_out.items():
         print(f"  {name} is left out: {reason}")
     for message in outcome.messages:

@@ -11,6 +11,7 @@ from nipype.interfaces.base import (
     File,
     SimpleInterface,
     TraitedSpec,
+    isdefined,
     traits,
 )
 
@@ -18,6 +19,7 @@ from shd_bids import __version__
 from shd_bids.bids.sidecars import (
     fodf_sidecar,
     generic_sidecar,
+    model_fields,
     model_sidecar,
     response_sidecar,
     tractogram_sidecar,
@@ -27,7 +29,11 @@ from shd_bids.response.io import Response, read_response
 from .series import load_gradients
 
 MAP_DESCRIPTIONS = {
-    "peaks": ("Fibre directions, three components per peak, scaled by its amplitude.", "1"),
+    "peaks": (
+        "Fibre directions in scanner RAS+ axes, largest first: three components per peak, scaled "
+        "by its amplitude; NaN where there is no more.",
+        "1",
+    ),
     "rmse": ("Root mean squared residual over the b=0 signal of the WM response.", "1"),
     "afd": ("Total apparent fibre density: integral of the fODF.", "1"),
     "nufo": ("Number of fibre orientations.", "1"),
@@ -40,10 +46,15 @@ _TRACK_MAPS = {
     "ends": ("Number of streamlines that begin or end in each voxel.", "1"),
     "meanlength": ("Mean length of the streamlines that pass through each voxel.", "mm"),
 }
-_ENCODINGS = {
-    "peaks": {"EncodingAxis": 3, "Reference": "xyz", "Type": "3vector"},
-    "dec": {"EncodingAxis": 3, "Reference": "xyz", "Type": "dec"},
+_ENCODINGS: dict[str, dict[str, Any]] = {
+    "peaks": {
+        "OrientationEncoding": {"EncodingAxis": 3, "Reference": "xyz", "Type": "3vector"},
+        "AntipodalSymmetry": True,
+    },
+    "dec": {"OrientationEncoding": {"EncodingAxis": 3, "Reference": "xyz", "Type": "dec"}},
 }
+
+_HALF_EDGE = "half the smallest edge of the series' voxels"
 
 
 class _GradientsInputSpec(BaseInterfaceInputSpec):
@@ -53,12 +64,15 @@ class _GradientsInputSpec(BaseInterfaceInputSpec):
     response_files = traits.Dict(
         traits.Str, File(exists=True), mandatory=True, desc="MRtrix3 text by tissue"
     )
-    sources = traits.List(traits.Str, mandatory=True, desc="BIDS URIs")
+    sources = traits.List(traits.Str, mandatory=True, desc="BIDS URIs of series and mask")
 
 
 class _DescribeResponseInputSpec(_GradientsInputSpec):
     method = traits.Str(mandatory=True, desc="how the responses came about")
     voxel_counts = traits.Dict(traits.Str, traits.Int, desc="voxels averaged by tissue")
+    given_uris = traits.Dict(
+        traits.Str, traits.List(traits.Str), desc="of responses that were not estimated, by tissue"
+    )
 
 
 class _SidecarsOutputSpec(TraitedSpec):
@@ -72,14 +86,14 @@ class DescribeResponse(SimpleInterface):
     output_spec = _SidecarsOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        counts = self.inputs.voxel_counts or {}
+        counts, given = self.inputs.voxel_counts or {}, self.inputs.given_uris or {}
         self._results["sidecars"] = {
             tissue: response_sidecar(
                 tissue=tissue,
                 method=self.inputs.method,
                 bvals=response.bvals.tolist(),
                 coefficients=response.coefficients.tolist(),
-                sources=self.inputs.sources,
+                sources=given.get(tissue, self.inputs.sources),
                 version=__version__,
                 n_voxel=counts.get(tissue),
             )
@@ -92,7 +106,8 @@ class _DescribeModelInputSpec(_GradientsInputSpec):
     model = traits.Str(mandatory=True, desc="as in file names")
     fod_files = traits.Dict(traits.Str, File(exists=True), mandatory=True, desc="by tissue")
     summary_file = File(exists=True, mandatory=True, desc="what was done, JSON")
-    fod_sources = traits.List(traits.Str, mandatory=True, desc="BIDS URIs of the WM harmonics")
+    response_uris = traits.Dict(traits.Str, traits.Str, mandatory=True, desc="by tissue")
+    fod_uris = traits.Dict(traits.Str, traits.Str, mandatory=True, desc="by tissue")
 
 
 class _DescribeModelOutputSpec(TraitedSpec):
@@ -114,6 +129,8 @@ class DescribeModel(SimpleInterface):
         seed, lmax = settings.get("random_seed"), int(settings["lmax"])
         responses, lobe = _responses(spec), settings.pop("fibre_lobe", None)
         said: dict[str, Any] = {"version": __version__, "settings": settings, "random_seed": seed}
+        fit_sources = [*spec.sources, *(spec.response_uris[tissue] for tissue in responses)]
+        fods = [spec.fod_uris[tissue] for tissue in spec.fod_files]
         self._results["fod_sidecars"] = {
             tissue: fodf_sidecar(
                 model=spec.model,
@@ -121,22 +138,24 @@ class DescribeModel(SimpleInterface):
                 lmax=lmax if tissue == "WM" else 0,
                 response_bvals=responses[tissue].bvals.tolist(),
                 response_coefficients=responses[tissue].coefficients.tolist(),
-                sources=spec.sources,
+                sources=fit_sources,
                 fibre_lobe=lobe if tissue == "WM" else None,
                 **said,
             )
             for tissue in spec.fod_files
         }
-        describe: Callable[..., dict[str, Any]] = partial(
-            generic_sidecar, sources=spec.fod_sources, **said
-        )
+        describe: Callable[..., dict[str, Any]] = partial(generic_sidecar, **said)
         self._results["fraction_sidecars"] = {
-            tissue: describe(description=f"Volume fraction of {tissue}, 0 to 1.", units="1")
+            tissue: model_fields(spec.model)
+            | describe(description=f"Volume fraction of {tissue}, 0 to 1.", units="1", sources=fods)
             for tissue in ("WM", "GM", "CSF")
         }
+        map_sources = dict.fromkeys(MAP_DESCRIPTIONS, fods[:1])
+        map_sources["rmse"] = [*fods, *fit_sources]
         self._results["map_sidecars"] = {
-            name: describe(description=description, units=units)
-            | ({"OrientationEncoding": _ENCODINGS[name]} if name in _ENCODINGS else {})
+            name: model_fields(spec.model)
+            | _ENCODINGS.get(name, {})
+            | describe(description=description, units=units, sources=map_sources[name])
             for name, (description, units) in MAP_DESCRIPTIONS.items()
         }
         self._results["weights_sidecars"] = {
@@ -145,7 +164,7 @@ class DescribeModel(SimpleInterface):
                 lmax=lmax,
                 tissues=list(spec.response_files),
                 shell_bvals=next(iter(responses.values())).bvals.tolist(),
-                sources=spec.sources,
+                sources=fit_sources,
                 **said,
             )
         }
@@ -153,13 +172,15 @@ class DescribeModel(SimpleInterface):
 
 
 class _DescribeTractogramInputSpec(BaseInterfaceInputSpec):
+    model = traits.Str(mandatory=True, desc="that was tracked, as in file names")
     method = traits.Str(mandatory=True, desc="how streamlines were followed")
     n_streamlines = traits.Int(mandatory=True, desc="streamlines in the file")
     settings = traits.Dict(mandatory=True, desc="what was asked for")
     found = traits.Dict(mandatory=True, desc="what came out")
     random_seed = traits.Int(mandatory=True, desc="seed")
-    sources = traits.List(traits.Str, mandatory=True, desc="BIDS URIs")
+    sources = traits.List(traits.Str, mandatory=True, desc="BIDS URIs, harmonics first")
     tractogram_sources = traits.List(traits.Str, mandatory=True, desc="BIDS URI of the tractogram")
+    fine_voxel_mm = traits.Float(desc="edge of the finer map; half of the smallest if not given")
 
 
 class DescribeTractogram(SimpleInterface):
@@ -170,7 +191,8 @@ class DescribeTractogram(SimpleInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         spec = self.inputs
-        self._results["sidecars"] = {
+        made = {"TractographyMethod": spec.method, "StreamlineCount": spec.n_streamlines}
+        sidecars = {
             "tractogram": tractogram_sidecar(
                 method=spec.method,
                 n_streamlines=spec.n_streamlines,
@@ -178,16 +200,24 @@ class DescribeTractogram(SimpleInterface):
                 version=__version__,
                 settings=dict(spec.settings) | dict(spec.found),
                 random_seed=spec.random_seed,
+                spatial_reference=spec.sources[0],
             )
-        } | {
-            what: generic_sidecar(
-                description=description,
-                sources=spec.tractogram_sources,
-                version=__version__,
-                units=units,
-            )
-            for what, (description, units) in _TRACK_MAPS.items()
         }
+        for what, (description, units) in _TRACK_MAPS.items():
+            sidecars[what] = {
+                **model_fields(spec.model),
+                **made,
+                **generic_sidecar(
+                    description=description,
+                    sources=spec.tractogram_sources,
+                    version=__version__,
+                    units=units,
+                    spatial_reference="orig" if what != "tdihighres" else spec.sources[0],
+                ),
+            }
+        edge = f"{spec.fine_voxel_mm:g} mm" if isdefined(spec.fine_voxel_mm) else _HALF_EDGE
+        sidecars["tdihighres"]["Resolution"] = f"Isotropic voxels of {edge}."
+        self._results["sidecars"] = sidecars
         return runtime
 
 

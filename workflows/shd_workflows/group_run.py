@@ -3,7 +3,7 @@
 import json
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -54,7 +54,13 @@ class GroupOutcome:
         return not self.left_out and not self.messages and self.n_series > 0
 
 
-def run_group(config: RunConfig, *, resources_text: str, gpus: Sequence[str] = ()) -> GroupOutcome:
+def run_group(
+    config: RunConfig,
+    *,
+    resources_text: str,
+    gpus: Sequence[str] = (),
+    container: Mapping[str, str] | None = None,
+) -> GroupOutcome:
     """Average the responses of a study, train its network and write its page.
 
     Participants that cannot be used are left out and named; the others go on.
@@ -67,6 +73,8 @@ def run_group(config: RunConfig, *, resources_text: str, gpus: Sequence[str] = (
         What was chosen for resources, in a sentence.
     gpus
         Ids of the cards to use, as CUDA_VISIBLE_DEVICES takes them.
+    container
+        That the program runs in, as `shd_bids.bids.description.dataset_description` takes it.
 
     Returns
     -------
@@ -84,7 +92,7 @@ def run_group(config: RunConfig, *, resources_text: str, gpus: Sequence[str] = (
     log_dir = execution.output_dir / "group/log" / run_id
     prepare_work_dir(execution.work_dir, bids_dir=execution.bids_dir, clean=execution.clean_workdir)
     with hold_participants(execution.work_dir, ["group"]):
-        write_dataset(config)
+        write_dataset(config, container)
         log_dir.mkdir(parents=True, exist_ok=True)
         write_config_file(config, log_dir / "shd-bids.toml")
         log_files = {"group": log_dir / "shd-bids.log"}

@@ -22,6 +22,8 @@ class Outcome:
     plans: list[SeriesPlan] = field(default_factory=list)
     finished: bool = False
     messages: list[str] = field(default_factory=list)
+    planned: dict[str, str] = field(default_factory=dict)  # sinks by the files they may write
+    made: list[str] = field(default_factory=list)  # of these, those of sinks that were run
 
     @property
     def crash_files(self) -> list[Path]:
@@ -62,5 +64,8 @@ def judge_outcomes(outcomes: Sequence[Outcome], plugin: ResilientPlugin) -> None
         missing = [name for name in plugin.unfinished if outcome.owns(name)]
         if missing and not outcome.messages:
             outcome.messages.append(f"{len(missing)} steps were not run.")
+        own = participant_wf_name(outcome.label)
+        left = {name.partition(f"{own}.")[2] for name in missing}
+        outcome.made = [path for path, sink in outcome.planned.items() if sink not in left]
         outcome.messages += [text for plan in outcome.plans for text in plan.anat.undelivered]
         outcome.finished = bool(outcome.plans) and not missing and not outcome.messages

@@ -10,6 +10,7 @@ from shd_bids import __version__
 from shd_bids.bids.files import dataset_lock, write_text
 from shd_bids.reports.dress import OVERVIEW_MARK
 from shd_bids.reports.fragments import (
+    alert,
     configuration_block,
     data_table,
     fact_table,
@@ -37,6 +38,7 @@ def write_page(
     steps: Mapping[str, StepUse],
     resources_text: str,
     machine: Mapping[str, str],
+    earlier: Sequence[str],
     toml: str,
     methods: str,
 ) -> Path:
@@ -60,6 +62,8 @@ def write_page(
         What was used of the machine, in a sentence.
     machine
         Operating system, processor, container and card by name.
+    earlier
+        Figures that this run did not make, as `shd_workflows.manifest.earlier_figures` lists them.
     toml
         The resolved configuration.
     methods
@@ -85,6 +89,9 @@ def write_page(
         "timings": usage_tables(steps, {name: readable_name(name) for name in steps}),
         "configuration": configuration_block(toml),
     }
+    if earlier:
+        said = f"Of earlier runs, and not made again by this one: {', '.join(earlier)}."
+        fragments["summary"] += alert(said, "warning")
     for what, fragment in fragments.items():
         write_text(output_dir / figure_path({"sub": label}, what, ".html"), fragment)
     page = assemble_report(output_dir, label, run_id, methods=methods)

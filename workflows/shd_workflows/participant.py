@@ -61,7 +61,7 @@ _SERIES = ["dwi_file", "gradients_file", "mask_file"]
 
 def participant_wf_name(label: str) -> str:
     """Give the name of a participant's graph, which its log and crash files are found by."""
-    return f"sub_{label.replace('+', '')}_wf"
+    return f"sub_{label.replace('+', '_plus_')}_wf"
 
 
 def init_participant_wf(
@@ -131,7 +131,8 @@ def init_series_wf(
     """
     workflow = LiterateWorkflow(name=name)
     execution = config.execution
-    target = Target(plan.series, dataset_links(config), execution.output_dir)
+    links = dataset_links(config, plan.anat.references)
+    target = Target(plan.series, links, execution.output_dir)
     n_threads = config.resources.omp_nthreads or 1
     size_gb = plan.size_gb()
     level = LEVELS.index(execution.level)
@@ -179,7 +180,9 @@ def init_series_wf(
         size_gb=size_gb,
         tissues=response_tissues(config.response, plan.shell_bvals),
     )
-    save_response_wf = init_response_derivatives_wf(target=target, preproc=config.preproc)
+    save_response_wf = init_response_derivatives_wf(
+        target=target, preproc=config.preproc, given_files=config.response.files
+    )
     _connect(workflow, preproc_wf, response_wf, _SERIES)
     _connect(workflow, preproc_wf, save_response_wf, ["gradients_file"])
     _connect(workflow, response_wf, save_response_wf, ["response_files", "method", "voxel_counts"])

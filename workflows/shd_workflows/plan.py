@@ -58,7 +58,7 @@ class SeriesPlan:
     def name(self) -> str:
         """Name of the series' graph."""
         entities = [f"{key}_{label}" for key, label in self.series.entities.items() if key != "sub"]
-        return "_".join(["dwi", *entities, "wf"]).replace("+", "")
+        return "_".join(["dwi", *entities, "wf"]).replace("+", "_plus_")
 
     @property
     def acquired_gb(self) -> float:

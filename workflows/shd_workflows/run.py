@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -26,6 +27,7 @@ from shd_bids.reports.versions import machine_facts
 
 from .boilerplate import found_text, participant_methods, participant_sections, study_methods
 from .logs import set_up_logging
+from .manifest import earlier_figures, planned_files
 from .outcome import Outcome, judge_outcomes
 from .pages import write_citations, write_page
 from .participant import init_participant_wf, participant_wf_name
@@ -82,7 +84,7 @@ def run_participants(
         Outcome(label, execution.output_dir / f"sub-{label}" / "log" / run_id) for label in labels
     ]
     with hold_participants(execution.work_dir, labels):
-        write_dataset(config)
+        write_dataset(config, container)
         log_files = {participant_wf_name(outcome.label): outcome.log_file for outcome in outcomes}
         for outcome in outcomes:
             outcome.log_dir.mkdir(parents=True, exist_ok=True)
@@ -90,6 +92,9 @@ def run_participants(
         set_up_logging(verbosity=verbosity, log_files=log_files)
         LOGGER.info("shd-bids %s. %s", __version__, resources_text)
         _plan(config, outcomes, source, filters)
+        plans = [plan for outcome in outcomes for plan in outcome.plans]
+        if references := [file for plan in plans for file in plan.anat.references]:
+            write_dataset(config, container, references)
         configure_nipype(config)
         workflow = build_workflow(config, outcomes)
         settings = TaskSettings(log_files=log_files, verbosity=verbosity, gpus=tuple(gpus))
@@ -130,13 +135,21 @@ def build_workflow(config: RunConfig, outcomes: Sequence[Outcome]) -> LiterateWo
         participant_wf = init_participant_wf(
             label=outcome.label, plans=outcome.plans, config=config
         )
+        try:
+            outcome.planned = planned_files(participant_wf)
+        except OutputError as error:
+            outcome.stop(error)
+            LOGGER.error("sub-%s stops: %s", outcome.label, error)
+            continue
         for node in participant_wf._get_all_nodes():
             node.config = {"execution": {"crashdump_dir": str(outcome.log_dir)}}
         workflow.add_nodes([participant_wf])
     return workflow
 
 
-def write_dataset(config: RunConfig) -> None:
+def write_dataset(
+    config: RunConfig, container: Mapping[str, str] | None, references: Sequence[Path] = ()
+) -> None:
     """Write the output dataset's own files, the first to be written there."""
     execution = config.execution
     try:
@@ -151,8 +164,12 @@ def write_dataset(config: RunConfig) -> None:
         )
     description = dataset_description(
         version=__version__,
-        links=dataset_links(config),
+        links=dataset_links(config, references),
         input_description=read_dataset_description(execution.bids_dir),
+        other_descriptions={
+            name: read_dataset_description(folder) for name, folder in execution.derivatives.items()
+        },
+        container=container,
     )
     write_dataset_files(execution.output_dir, description)
 
@@ -252,6 +269,7 @@ def _report(
             steps={name: use for name, use in steps.items() if outcome.owns(name)},
             resources_text=resources_text,
             machine=machine,
+            earlier=earlier_figures(output_dir / f"sub-{outcome.label}" / "figures", outcome.made),
             toml=(outcome.log_dir / "shd-bids.toml").read_text(encoding="utf-8"),
             methods=participant_methods(
                 sections[outcome.label],

@@ -1,7 +1,7 @@
 """Where the series of a run come from: raw images, or what another pipeline has preprocessed."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from bids.layout import BIDSLayout
 
 from shd_bids.bids.dataset import open_layout
+from shd_bids.bids.description import TEMPLATEFLOW
 from shd_bids.bids.generators import is_preprocessed
 from shd_bids.bids.preprocessed import PreprocessedSeries, find_preprocessed
 from shd_bids.bids.series import DwiSeries, collect_series
@@ -102,6 +103,19 @@ def open_source(config: RunConfig, labels: Sequence[str]) -> Source:
     return Source(execution.bids_dir, layout)
 
 
-def dataset_links(config: RunConfig) -> dict[str, Path]:
-    """Name the datasets that outputs are made from, for BIDS URIs."""
-    return {"raw": config.execution.bids_dir, **config.execution.derivatives}
+def dataset_links(config: RunConfig, references: Iterable[Path] = ()) -> dict[str, Path]:
+    """Name the datasets that outputs are made from, for BIDS URIs.
+
+    Parameters
+    ----------
+    config
+        Settings of the run.
+    references
+        Templates and atlases that are used; those of TemplateFlow's folder make it a link.
+    """
+    links = {"raw": config.execution.bids_dir, **config.execution.derivatives}
+    for file in references:
+        folder = next((one for one in file.parents if one.name.startswith("tpl-")), None)
+        if folder is not None:
+            links.setdefault(TEMPLATEFLOW, folder.parent)
+    return links
