@@ -17,6 +17,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from shd_bids import __version__
+from shd_bids.bids.description import dataset_description
 from shd_bids.bids.names import derivative_path
 from shd_bids.config import DeconvConfig, ExecutionConfig, RunConfig, TrackingConfig
 from shd_bids.config.file import write_config_file
@@ -75,9 +77,12 @@ def write_study(
         The output dataset.
     """
     bids_dir, output_dir = root / "bids", root / "out"
-    for folder, kind in ((bids_dir, "raw"), (output_dir, "derivative")):
-        description = {"Name": "simulated study", "BIDSVersion": "1.10.0", "DatasetType": kind}
-        _write(folder / "dataset_description.json", json.dumps(description))
+    raw = {"Name": "simulated study", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
+    _write(bids_dir / "dataset_description.json", raw)
+    derived = dataset_description(
+        version=__version__, links={"raw": bids_dir}, input_description=raw
+    )
+    _write(output_dir / "dataset_description.json", derived)
     config = RunConfig(
         ExecutionConfig(bids_dir, output_dir, work_dir=root / "work"),
         deconv=DeconvConfig(fod_models=("shd-tv", "csd"), shd_preset="fast", device="cpu"),
