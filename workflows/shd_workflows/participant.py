@@ -221,10 +221,10 @@ def init_series_wf(
         )
         _connect(workflow, preproc_wf, fit_wf, _SERIES)
         _connect(workflow, response_wf, fit_wf, ["response_files"])
-        _connect(workflow, preproc_wf, save_fit_wf, ["gradients_file"])
+        _connect(workflow, preproc_wf, save_fit_wf, ["gradients_file", "mask_file"])
         _connect(workflow, response_wf, save_fit_wf, ["response_files"])
         saved = ["fod_files", "fraction_files", "map_files", "summary_file"]
-        saved += ["weights_file"] if model in SHD_MODELS else []
+        saved += ["weights_file", "history_file"] if model in SHD_MODELS else []
         _connect(workflow, fit_wf, save_fit_wf, saved)
         pictured = ["fod_files", "map_files", "fraction_files", "summary_file", "history_file"]
         _connect(workflow, fit_wf, report_fodf_wf, pictured, prefix=f"{label}_")

@@ -1,0 +1,34 @@
+"""The look of our pages, which the study's page shares with the participant's."""
+
+import base64
+import hashlib
+import re
+from importlib.resources import files
+
+_DATA = "shd_bids.data"
+
+
+def page_style() -> str:
+    """Give the style sheet of the participant's page, from its file or from its template."""
+    style_file = files(_DATA) / "report.css"
+    if style_file.is_file():
+        return style_file.read_text(encoding="utf-8")
+    template = (files(_DATA) / "report.tpl").read_text(encoding="utf-8")
+    found = re.search(r"<style>\n?(.*?)</style>", template, re.DOTALL)
+    return found[1] if found else ""
+
+
+def data_text(name: str) -> str:
+    """Read a style sheet or script that ships with the program."""
+    return (files(_DATA) / name).read_text(encoding="utf-8")
+
+
+def content_hash(text: str) -> str:
+    """Name a script or style sheet by its content, as a content security policy does.
+
+    Examples
+    --------
+    >>> content_hash("")
+    'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='
+    """
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
