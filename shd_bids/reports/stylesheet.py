@@ -2,20 +2,14 @@
 
 import base64
 import hashlib
-import re
 from importlib.resources import files
 
 _DATA = "shd_bids.data"
 
 
 def page_style() -> str:
-    """Give the style sheet of the participant's page, from its file or from its template."""
-    style_file = files(_DATA) / "report.css"
-    if style_file.is_file():
-        return style_file.read_text(encoding="utf-8")
-    template = (files(_DATA) / "report.tpl").read_text(encoding="utf-8")
-    found = re.search(r"<style>\n?(.*?)</style>", template, re.DOTALL)
-    return found[1] if found else ""
+    """Give the style sheet of the participant's page."""
+    return data_text("report.css")
 
 
 def data_text(name: str) -> str:

@@ -6,13 +6,14 @@ from html import escape
 
 from shd_bids.bids.study import Study
 from shd_bids.dwi.judgement import Verdict
+from shd_bids.dwi.spread import LARGEST_Z, LEAST_SERIES
 from shd_bids.reports.fragments import alert, data_table, note
 
 from .frame import scroll_box
 from .meanings import describe
 from .measures import SeriesRow
 from .measures_table import light, page_link, search_box
-from .outliers import LARGEST_Z, LEAST_SERIES, Outlier
+from .outliers import Outlier
 from .svg import number
 from .tables import list_gaps
 

@@ -13,6 +13,7 @@ from shd_bids import __version__
 from shd_bids.bids.files import write_text
 from shd_bids.bids.study import State, Study
 from shd_bids.dwi.judgement import Verdict
+from shd_bids.dwi.spread import LEAST_SERIES
 from shd_bids.reports.fragments import alert, data_table, fact_table, note
 from shd_bids.reports.methods import methods_fragment
 
@@ -23,7 +24,7 @@ from .lists import gaps_section, outliers_section
 from .meanings import GROUPS, WORDS, describe, group_of, limit_of
 from .measures import ResponseRows, SeriesRow, gather_measures, measure_names
 from .measures_table import measures_table
-from .outliers import LEAST_SERIES, Outlier, Spread, by_acquisition, find_outliers
+from .outliers import Outlier, Spread, by_acquisition, find_outliers
 from .responses import response_figures
 from .svg import number
 from .tables import write_tables

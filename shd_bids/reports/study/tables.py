@@ -7,11 +7,12 @@ from typing import Any
 from shd_bids import __version__
 from shd_bids.bids.files import write_json, write_text
 from shd_bids.bids.study import State, Study, StudyParticipant
+from shd_bids.dwi.spread import LARGEST_Z, LEAST_SERIES
 from shd_bids.reports.crashes import crash_message
 
 from .meanings import describe, limit_of
 from .measures import SeriesRow, measure_names
-from .outliers import LARGEST_Z, LEAST_SERIES, Outlier
+from .outliers import Outlier
 
 _ENTITIES = {"ses": "session_id", "acq": "acquisition"}
 _MEASURED = {

@@ -5,8 +5,9 @@ import pytest
 
 from shd_bids.bids.study import StudyParticipant
 from shd_bids.bids.study_series import StudySeries
+from shd_bids.dwi.spread import LEAST_SERIES, robust_z
 from shd_bids.reports.study.measures import SeriesRow
-from shd_bids.reports.study.outliers import LEAST_SERIES, find_outliers, robust_z
+from shd_bids.reports.study.outliers import find_outliers
 
 
 def _rows(values, acq=None, name="snr_b0"):
