@@ -31,6 +31,7 @@ from .run import configure_nipype, execute, write_dataset
 from .workdir import hold_participants, prepare_work_dir
 
 LOGGER = logging.getLogger(__name__)
+_N_NAMED = 12  # in a sentence
 
 
 @dataclass
@@ -188,19 +189,30 @@ def _report(
         }
         for kind in kinds
     ]
-    left_out = [f"{name} is left out: {reason}" for name, reason in outcome.left_out.items()]
     page = write_study_report(
         output_dir,
         read_study(output_dir, outcome.labels),
         averages=averages,
         networks=networks,
-        messages=[*outcome.messages, *left_out],
+        messages=[*outcome.messages, *_say_left_out(outcome.left_out)],
         methods=methods,
         facts={"Command": shlex.join(sys.argv), "Resources": resources_text},
     )
     if methods.strip():
         write_citation(methods, output_dir / "group")
     LOGGER.info("The study's report: %s", page)
+
+
+def _say_left_out(left_out: Mapping[str, str]) -> list[str]:
+    """Name who is not in averages and networks; why is on the screen and in the log."""
+    if not left_out:
+        return []
+    names = list(left_out)
+    more = f" and {len(names) - _N_NAMED} more" if len(names) > _N_NAMED else ""
+    return [
+        f"Not in the averages and networks: {', '.join(names[:_N_NAMED])}{more}. The log in "
+        "group/log says why."
+    ]
 
 
 def _read_network(config: RunConfig, kind: StudyKind) -> dict[str, Any]:
