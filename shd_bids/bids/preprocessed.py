@@ -17,6 +17,7 @@ from shd_bids.bids.dataset import check_sessions, read_dataset_description, sele
 from shd_bids.bids.filters import matches
 from shd_bids.bids.generators import is_by_qsiprep
 from shd_bids.bids.names import ENTITY_ORDER, BidsName, NamedSeries
+from shd_bids.bids.own import OwnResults
 from shd_bids.bids.preprocessed_files import (
     IMAGES,
     GradientFiles,
@@ -43,6 +44,7 @@ class PreprocessedSeries(NamedSeries):
     qc_file: Path | None
     anatomy: PreprocessedAnatomy | None
     metadata: dict[str, Any]
+    own: OwnResults | None = None  # what an earlier run of shd-bids made of it
 
     @property
     def source_files(self) -> tuple[Path, ...]:

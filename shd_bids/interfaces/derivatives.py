@@ -26,6 +26,7 @@ class _SaveDerivativesInputSpec(BaseInterfaceInputSpec):
         traits.Str, traits.Dict, desc="content of the JSON file beside a file, by key"
     )
     found = traits.Dict(desc="fields that every sidecar gets, beside its own")
+    kept = traits.List(traits.Str, desc="keys of files that an earlier run has saved")
     output_dir = Directory(mandatory=True, desc="root of the output dataset")
 
 
@@ -47,7 +48,10 @@ class SaveDerivatives(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         output_dir, out_files = Path(self.inputs.output_dir), {}
         sidecars, found = self.inputs.sidecars or {}, self.inputs.found or {}
+        kept = self.inputs.kept or []
         for key, source in self.inputs.in_files.items():
+            if key in kept:
+                continue
             destination = output_dir / self.inputs.paths[key]
             save_file(Path(source), destination)
             if key in sidecars:

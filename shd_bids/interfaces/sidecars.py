@@ -11,10 +11,12 @@ from nipype.interfaces.base import (
     File,
     SimpleInterface,
     TraitedSpec,
+    isdefined,
     traits,
 )
 
 from shd_bids import __version__
+from shd_bids.bids.files import gzip_trailer
 from shd_bids.bids.sidecars import (
     fodf_sidecar,
     generic_sidecar,
@@ -54,6 +56,8 @@ class _GradientsInputSpec(BaseInterfaceInputSpec):
         traits.Str, File(exists=True), mandatory=True, desc="MRtrix3 text by tissue"
     )
     sources = traits.List(traits.Str, mandatory=True, desc="BIDS URIs")
+    series_file = File(exists=True, desc="the series as it is saved")
+    mask_file = File(exists=True, desc="the brain mask as it is saved")
 
 
 class _DescribeResponseInputSpec(_GradientsInputSpec):
@@ -72,7 +76,7 @@ class DescribeResponse(SimpleInterface):
     output_spec = _SidecarsOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        counts = self.inputs.voxel_counts or {}
+        counts, checksums = self.inputs.voxel_counts or {}, _checksums(self.inputs)
         self._results["sidecars"] = {
             tissue: response_sidecar(
                 tissue=tissue,
@@ -83,6 +87,7 @@ class DescribeResponse(SimpleInterface):
                 version=__version__,
                 n_voxel=counts.get(tissue),
             )
+            | checksums
             for tissue, response in _responses(self.inputs).items()
         }
         return runtime
@@ -92,6 +97,7 @@ class _DescribeModelInputSpec(_GradientsInputSpec):
     model = traits.Str(mandatory=True, desc="as in file names")
     fod_files = traits.Dict(traits.Str, File(exists=True), mandatory=True, desc="by tissue")
     summary_file = File(exists=True, mandatory=True, desc="what was done, JSON")
+    history_file = File(exists=True, desc="course of the training, JSON")
     fod_sources = traits.List(traits.Str, mandatory=True, desc="BIDS URIs of the WM harmonics")
 
 
@@ -113,6 +119,7 @@ class DescribeModel(SimpleInterface):
         settings = json.loads(Path(spec.summary_file).read_text(encoding="utf-8"))
         seed, lmax = settings.get("random_seed"), int(settings["lmax"])
         responses, lobe = _responses(spec), settings.pop("fibre_lobe", None)
+        checksums = _checksums(spec)
         said: dict[str, Any] = {"version": __version__, "settings": settings, "random_seed": seed}
         self._results["fod_sidecars"] = {
             tissue: fodf_sidecar(
@@ -125,6 +132,7 @@ class DescribeModel(SimpleInterface):
                 fibre_lobe=lobe if tissue == "WM" else None,
                 **said,
             )
+            | checksums
             for tissue in spec.fod_files
         }
         describe: Callable[..., dict[str, Any]] = partial(
@@ -146,6 +154,7 @@ class DescribeModel(SimpleInterface):
                 tissues=list(spec.response_files),
                 shell_bvals=next(iter(responses.values())).bvals.tolist(),
                 sources=spec.sources,
+                training=_read_history(spec.history_file),
                 **said,
             )
         }
@@ -189,6 +198,23 @@ class DescribeTractogram(SimpleInterface):
             for what, (description, units) in _TRACK_MAPS.items()
         }
         return runtime
+
+
+def _checksums(inputs: Any) -> dict[str, Any]:
+    """Tell series and mask from others of the same name, for a run that goes on from here."""
+    files = {"Series": inputs.series_file, "Mask": inputs.mask_file}
+    trailers = {what: gzip_trailer(Path(file)) for what, file in files.items() if isdefined(file)}
+    found = {what: trailer[0] for what, trailer in trailers.items() if trailer}
+    return {"SourceChecksums": found} if found else {}
+
+
+def _read_history(file: Any) -> dict[str, Any] | None:
+    """Read the course of a training with as many digits as a figure can show."""
+    if not isdefined(file):
+        return None
+    return json.loads(
+        Path(file).read_text(encoding="utf-8"), parse_float=lambda text: float(f"{float(text):.6g}")
+    )
 
 
 def _responses(inputs: Any) -> dict[str, Response]:

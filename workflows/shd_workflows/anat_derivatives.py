@@ -19,7 +19,7 @@ from shd_bids.interfaces.anat import SplitTissue
 from shd_bids.interfaces.sidecars import MAP_DESCRIPTIONS
 
 from .anat_plan import AnatPlan, OutputSpace
-from .derivatives import Target, model_label, own_uris, under
+from .derivatives import Target, model_label, under
 from .spaces import SCALARS, atlas_wf_name, given_transforms, transforms_from, transforms_to
 
 
@@ -27,7 +27,9 @@ def t1w_path(target: Target, anat: AnatPlan, suffix: str, extension: str, **extr
     """Give the path of what is made of the T1w image alone: named by it, not by the series."""
     name = BidsName.parse(cast(Path, anat.t1w_file))
     known = (
-        {key: label for key, label in name.entities.items() if key in ENTITY_ORDER} if name else {}
+        {k: v for k, v in name.entities.items() if k in ENTITY_ORDER and k != "desc"}
+        if name
+        else {}
     )
     entities = known if "sub" in known else target.series.entities
     return derivative_path(
@@ -60,7 +62,12 @@ def transform_path(target: Target, anat: AnatPlan, what: str) -> str:
 
 
 def init_anat_derivatives_wf(
-    *, target: Target, anat: AnatPlan, with_t1w: bool, name: str = "anat_derivatives_wf"
+    *,
+    target: Target,
+    anat: AnatPlan,
+    with_t1w: bool,
+    methods: str,
+    name: str = "anat_derivatives_wf",
 ) -> LiterateWorkflow:
     """Save what the structural image gives, and the transforms.
 
@@ -73,6 +80,8 @@ def init_anat_derivatives_wf(
     with_t1w
         Whether what lies on the T1w image's own grid is saved, too. Of several series that share
         one image, one saves it.
+    methods
+        What was done, as a paragraph with citation keys, for a later run that goes on from here.
     name
         Name of the workflow.
 
@@ -103,6 +112,7 @@ def init_anat_derivatives_wf(
             {
                 "Description": "Tissue probabilities of the T1w image, on the series' grid.",
                 "LabelMap": list(TISSUES),
+                "Methods": methods.strip(),
             },
         ),
     }
@@ -140,7 +150,7 @@ def init_anat_derivatives_wf(
 def _save_tissue(
     workflow: LiterateWorkflow, inputnode: Node, target: Target, anat: AnatPlan
 ) -> None:
-    sources = own_uris(
+    sources = target.own_uris(
         t1w_path(target, anat, "T1w", ".nii.gz", desc="preproc"),
         t1w_path(target, anat, "mask", ".nii.gz", desc="brain"),
     )
@@ -164,9 +174,24 @@ def _save_tissue(
 
 
 def init_given_anat_derivatives_wf(
-    *, target: Target, anatomy: PreprocessedAnatomy, name: str = "anat_derivatives_wf"
+    *,
+    target: Target,
+    anatomy: PreprocessedAnatomy,
+    methods: str,
+    name: str = "anat_derivatives_wf",
 ) -> LiterateWorkflow:
     """Save the tissues that came with a series on its grid; its transforms stay where they are.
+
+    Parameters
+    ----------
+    target
+        Where the outputs go.
+    anatomy
+        What came with the series.
+    methods
+        As of `init_anat_derivatives_wf`.
+    name
+        Name of the workflow.
 
     Inputs
     ------
@@ -185,6 +210,7 @@ def init_given_anat_derivatives_wf(
         "Description": "Share of each tissue in a voxel of the series, by the tissue map that came "
         "with it.",
         "LabelMap": list(TISSUES),
+        "Methods": methods.strip(),
         "Sources": tissue_uris,
     }
     if not anatomy.probseg_files:
@@ -260,7 +286,7 @@ def init_space_derivatives_wf(
             sidecars[key] = (
                 generic_sidecar(
                     description=text,
-                    sources=(target.dwi_uris if key == "b0" else own_uris(native)) + ways,
+                    sources=(target.dwi_uris if key == "b0" else target.own_uris(native)) + ways,
                     version=__version__,
                     spatial_reference=None,
                 )
@@ -304,7 +330,7 @@ def init_atlas_derivatives_wf(*, target: Target, anat: AnatPlan, atlas: Atlas) -
 def _describe_space(target: Target, anat: AnatPlan, space: OutputSpace) -> dict[str, Any]:
     """Say what maps are aligned to, and how large their voxels are."""
     if space.grid_file is None:
-        reference = own_uris(t1w_path(target, anat, "T1w", ".nii.gz", desc="preproc"))
+        reference = target.own_uris(t1w_path(target, anat, "T1w", ".nii.gz", desc="preproc"))
         return {
             "SpatialReference": reference[0],
             "Resolution": "Field of view of the T1w image, voxels as large as the series'.",
@@ -320,4 +346,4 @@ def _way_uris(target: Target, anat: AnatPlan, ways: Sequence[str]) -> list[str]:
     if anat.given is not None:
         files = given_transforms(anat.given)
         return target.uris(files[way] for way in ways)
-    return own_uris(*(transform_path(target, anat, way) for way in ways))
+    return target.own_uris(*(transform_path(target, anat, way) for way in ways))

@@ -6,7 +6,7 @@ from.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,9 @@ from shd_bids.interfaces.derivatives import SaveDerivatives
 from shd_bids.interfaces.judgement import WriteSliceQuality
 from shd_bids.interfaces.sidecars import DescribeModel, DescribeResponse
 
+from .own_plan import MAPS, OwnPlan
 from .plan import SeriesPlan
 from .sources import Series, gradient_reading
-
-MAPS = ("peaks", "rmse", "afd", "nufo", "gfa", "dec")
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class Target:
     series: Series
     links: Mapping[str, Path]  # datasets that the series come from, by name
     output_dir: Path
+    own: OwnPlan = field(default_factory=OwnPlan)  # what is taken from an earlier run
 
     def path(self, suffix: str, extension: str, **extra: str) -> str:
         """Give a path relative to the output dataset."""
@@ -85,7 +85,15 @@ class Target:
         """BIDS URIs of what models are fitted to: our own series, or the input as it is."""
         if isinstance(self.series, PreprocessedSeries):
             return self.source_uris
-        return own_uris(self.dwi_path)
+        return self.own_uris(self.dwi_path)
+
+    def own_uris(self, *paths: str) -> list[str]:
+        """BIDS URIs of outputs; of those of an earlier run, where they lie."""
+        folder = self.own.dataset_dir
+        return [
+            self.uris([folder / path])[0] if folder and path in self.own.kept else f"bids::{path}"
+            for path in paths
+        ]
 
     @property
     def gradient_fields(self) -> dict[str, str]:
@@ -95,7 +103,11 @@ class Target:
     def sink(self, name: str, paths: Mapping[str, str], sidecars: Any = None) -> Node:
         """Make the node that saves some files; it copies, so that a process of its own is waste."""
         node = Node(
-            SaveDerivatives(paths=dict(paths), output_dir=str(self.output_dir)),
+            SaveDerivatives(
+                paths=dict(paths),
+                kept=[key for key, path in paths.items() if path in self.own.kept],
+                output_dir=str(self.output_dir),
+            ),
             name=name,
             mem_gb=0.1,
             run_without_submitting=True,
@@ -110,19 +122,28 @@ def model_label(model: str) -> str:
     return model.replace("-", "")
 
 
-def own_uris(*paths: str) -> list[str]:
-    """Give the BIDS URIs of files of the output dataset."""
-    return [f"bids::{path}" for path in paths]
-
-
 def init_preproc_derivatives_wf(
     *,
     target: Target,
     plan: SeriesPlan,
     preproc: PreprocConfig,
+    methods: str,
     name: str = "preproc_derivatives_wf",
 ) -> LiterateWorkflow:
     """Save the preprocessed series; one that was preprocessed before is not written again.
+
+    Parameters
+    ----------
+    target
+        Where the outputs go.
+    plan
+        What is done with the series.
+    preproc
+        Settings of the stage.
+    methods
+        What was done, as a paragraph with citation keys, for a later run that goes on from here.
+    name
+        Name of the workflow.
 
     Inputs
     ------
@@ -166,7 +187,7 @@ def init_preproc_derivatives_wf(
         }
     said: dict[str, Any] = {"version": __version__, "settings": settings}
     if ours:
-        _save_series(workflow, inputnode, target, said)
+        _save_series(workflow, inputnode, target, said, methods)
     if field_maps:
         _save_field(workflow, inputnode, target, plan, said)
     if slices:
@@ -179,7 +200,7 @@ def init_preproc_derivatives_wf(
             | generic_sidecar(description="Brain mask.", sources=target.dwi_uris, **said)
         },
     )
-    tables = [*target.dwi_uris, *own_uris(target.mask_path)]
+    tables = [*target.dwi_uris, *target.own_uris(target.mask_path)]
     ds_qc = target.sink(
         "ds_qc",
         {"qc": target.path("qc", ".tsv", desc="image")},
@@ -213,7 +234,11 @@ def init_preproc_derivatives_wf(
 
 
 def _save_series(
-    workflow: LiterateWorkflow, inputnode: Node, target: Target, said: dict[str, Any]
+    workflow: LiterateWorkflow,
+    inputnode: Node,
+    target: Target,
+    said: dict[str, Any],
+    methods: str,
 ) -> None:
     stem, _ = target.dwi_path.split(".", 1)
     ds_dwi = target.sink(
@@ -228,6 +253,7 @@ def _save_series(
                 units="scanner units",
                 **said,
             )
+            | {"Methods": methods.strip()}
         },
     )
     ds_b0 = target.sink(
@@ -236,7 +262,7 @@ def _save_series(
         {
             "b0": generic_sidecar(
                 description="Mean of the preprocessed b=0 volumes.",
-                sources=own_uris(target.dwi_path),
+                sources=target.own_uris(target.dwi_path),
                 units="scanner units",
                 **said,
             )
@@ -299,16 +325,18 @@ def init_response_derivatives_wf(
     Inputs
     ------
     response_files, method, voxel_counts, gradients_file
-        What the response stage gave.
+        What the response stage gave, and what from.
+    mask_file, export_files
+        Files as they are saved.
     """
     workflow = LiterateWorkflow(name=name)
     fields = ["response_files", "method", "voxel_counts", "gradients_file"]
-    inputnode = Node(IdentityInterface(fields), name="inputnode")
+    inputnode = Node(IdentityInterface([*fields, "mask_file", "export_files"]), name="inputnode")
     describe_response = Node(
         DescribeResponse(
             b0_threshold=preproc.b0_threshold,
             shell_tolerance=preproc.shell_tolerance,
-            sources=[*target.dwi_uris, *own_uris(target.mask_path)],
+            sources=[*target.dwi_uris, *target.own_uris(target.mask_path)],
         ),
         name="describe_response",
     )
@@ -320,7 +348,21 @@ def init_response_derivatives_wf(
         (inputnode, ds_response, [("response_files", "in_files")]),
         (describe_response, ds_response, [("sidecars", "sidecars")]),
     ])  # fmt: skip
+    _tell_sources(workflow, describe_response, target)
     return workflow
+
+
+def _tell_sources(workflow: LiterateWorkflow, describe: Node, target: Target) -> None:
+    """Hand over the files that checksums are taken of, as they are saved."""
+    inputnode, series = workflow.get_node("inputnode"), target.series
+    if isinstance(series, PreprocessedSeries):
+        describe.inputs.series_file = str(series.dwi_file)
+    else:
+        workflow.connect([(inputnode, describe, [(("export_files", _image), "series_file")])])
+    if target.mask_path in target.own.kept and target.own.dataset_dir is not None:
+        describe.inputs.mask_file = str(target.own.dataset_dir / target.mask_path)
+    else:
+        workflow.connect([(inputnode, describe, [("mask_file", "mask_file")])])
 
 
 def init_model_derivatives_wf(
@@ -331,17 +373,18 @@ def init_model_derivatives_wf(
 
     Inputs
     ------
-    fod_files, fraction_files, map_files, weights_file, summary_file
+    fod_files, fraction_files, map_files, weights_file, summary_file, history_file
         What the fit gave.
     response_files, gradients_file
         What it was given.
+    mask_file, export_files
+        Files as they are saved.
     """
     workflow = LiterateWorkflow(name=name)
     described = ["fod_files", "summary_file", "response_files", "gradients_file"]
-    inputnode = Node(
-        IdentityInterface([*described, "fraction_files", "map_files", "weights_file"]),
-        name="inputnode",
-    )
+    described += ["history_file"] if with_weights else []
+    others = ["fraction_files", "map_files", "weights_file", "mask_file", "export_files"]
+    inputnode = Node(IdentityInterface([*described, *others]), name="inputnode")
     describe_model = Node(
         DescribeModel(
             model=model_label(model),
@@ -349,12 +392,13 @@ def init_model_derivatives_wf(
             shell_tolerance=preproc.shell_tolerance,
             sources=[
                 *target.dwi_uris,
-                *own_uris(target.mask_path, target.response_path("WM")),
+                *target.own_uris(target.mask_path, target.response_path("WM")),
             ],
-            fod_sources=own_uris(target.model_path(model, "fod", label="WM")),
+            fod_sources=target.own_uris(target.model_path(model, "fod", label="WM")),
         ),
         name="describe_model",
     )
+    _tell_sources(workflow, describe_model, target)
     ds_fod = target.sink("ds_fod", {t: target.model_path(model, "fod", label=t) for t in TISSUES})
     ds_fod.inputs.found = target.gradient_fields
     ds_fractions = target.sink(
@@ -388,6 +432,10 @@ def init_model_derivatives_wf(
             (describe_model, ds_weights, [("weights_sidecars", "sidecars")]),
         ])  # fmt: skip
     return workflow
+
+
+def _image(files: dict) -> str:
+    return files["dwi"]
 
 
 def under(value: object, key: str) -> dict:
