@@ -187,7 +187,7 @@ def read_fields(file: Path) -> dict[str, Any]:
     try:
         fields = json.loads(sidecar.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        LOGGER.info("%s tells nothing of its file: %s", sidecar, error)
+        LOGGER.debug("%s tells nothing of its file: %s", sidecar, error)
         return {}
     return fields if isinstance(fields, dict) else {}
 

@@ -4,10 +4,15 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from shd_bids.config import RunConfig
 from shd_bids.errors import ShdBidsError
 
 from .parser import parse_arguments
+
+if TYPE_CHECKING:
+    from shd_workflows.outcome import Outcome
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
 
@@ -28,15 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in (sys.argv if argv is None else argv)
     try:
         config = parse_arguments(argv)
-        from .resources import resolve_resources
-
-        config, machine = resolve_resources(config)
         debug = config.execution.debug
-        _prepare_environment(config.resources.omp_nthreads or 1)
-        # Heavy from here on: nipype, pybids.
-        from shd_workflows.run import run_participants
-
-        outcomes = run_participants(config, resources_text=machine.sentence, gpus=machine.gpus)
+        outcomes = _process(config)
     except ShdBidsError as error:
         if debug:
             traceback.print_exc()
@@ -58,6 +56,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         + (f"; failed: {names}." if failed else ".")
     )
     return FAILURE if failed else SUCCESS
+
+
+def _process(config: RunConfig) -> Sequence["Outcome"]:
+    """Do what the command line asks for; modules that are slow to load are loaded here."""
+    if config.execution.reports_only:
+        _prepare_environment(1)
+        from shd_workflows.reports_only import run_reports_only
+
+        return run_reports_only(config)
+    from .resources import resolve_resources
+
+    config, machine = resolve_resources(config)
+    _prepare_environment(config.resources.omp_nthreads or 1)
+    from shd_workflows.run import run_participants, write_boilerplate
+
+    if config.execution.boilerplate_only:
+        outcomes, citation_file = write_boilerplate(config)
+        if citation_file is not None:
+            print(f"Methods text: {citation_file}")
+        return outcomes
+    return run_participants(config, resources_text=machine.sentence, gpus=machine.gpus)
 
 
 def _prepare_environment(n_threads: int) -> None:

@@ -24,7 +24,8 @@ from shd_bids.interfaces.derivatives import SaveDerivatives
 from shd_bids.interfaces.judgement import WriteSliceQuality
 from shd_bids.interfaces.sidecars import DescribeModel, DescribeResponse
 
-from .own_plan import MAPS, OwnPlan
+from .own_fit import MAPS
+from .own_plan import OwnPlan
 from .plan import SeriesPlan
 from .sources import Series, gradient_reading
 
@@ -398,7 +399,6 @@ def init_model_derivatives_wf(
         ),
         name="describe_model",
     )
-    _tell_sources(workflow, describe_model, target)
     ds_fod = target.sink("ds_fod", {t: target.model_path(model, "fod", label=t) for t in TISSUES})
     ds_fod.inputs.found = target.gradient_fields
     ds_fractions = target.sink(
@@ -414,6 +414,7 @@ def init_model_derivatives_wf(
         (inputnode, ds_maps, [("map_files", "in_files")]),
         (describe_model, ds_maps, [("map_sidecars", "sidecars")]),
     ])  # fmt: skip
+    _tell_sources(workflow, describe_model, target)
     if with_weights:
         ds_weights = target.sink(
             "ds_weights",

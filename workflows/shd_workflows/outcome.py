@@ -12,6 +12,9 @@ from .participant import participant_wf_name
 from .plan import SeriesPlan
 from .plugin import ResilientPlugin
 
+CONFIG_NAME = "shd-bids.toml"  # in the log folder of every run
+METHODS_NAME = "methods.md"  # with citation keys, from which the text can be made again
+
 
 @dataclass
 class Outcome:
@@ -38,9 +41,11 @@ class Outcome:
         return participant_wf_name(self.label) in node_name.split(".")
 
     def stop(self, error: ShdBidsError) -> None:
-        """Give up before anything ran, and leave a crash file so that the page tells why."""
+        """Give up before anything ran; a run leaves a crash file so that the page tells why."""
         self.plans = []
         self.messages.append(str(error))
+        if not (self.log_dir / CONFIG_NAME).is_file():  # no run, as for the methods text alone
+            return
         text = "".join(format_exception(error))
         write_text(self.log_dir / "crash-indexing.txt", f"Node: indexing\n\nTraceback:\n{text}")
 

@@ -8,27 +8,24 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
-import numpy as np
 
 from shd_bids.anat.atlas import Atlas
-from shd_bids.bids.files import gzip_trailer
 from shd_bids.bids.own import OwnAnatomy, OwnModel, OwnResults
-from shd_bids.config import LEVELS, SHD_MODELS, TISSUES, RunConfig
-from shd_bids.deconvolution.recorded import AskedFit, differences
-from shd_bids.dwi.images import open_image
-from shd_bids.errors import ImageError, ResponseError
-from shd_bids.response.io import read_response
+from shd_bids.config import LEVELS, RunConfig
 
+from .own_fit import (
+    read_checksums,
+    why_not_atlas,
+    why_not_its_response,
+    why_not_model,
+    why_not_responses,
+    why_unusable,
+)
 from .sources import Series
 
 LOGGER = logging.getLogger(__name__)
-
-MAPS = ("peaks", "rmse", "afd", "nufo", "gfa", "dec")
-_SAME_PLACE_MM = 0.01
-_SAME_COEFFICIENT = 1e-6  # of the largest: responses are written with ten digits
 
 
 @dataclass(frozen=True)
@@ -74,9 +71,9 @@ def keep_readable(own: OwnResults, image: nib.Nifti1Image, stem: str) -> OwnResu
 
     def fits(files: Iterable[Path | None], what: str) -> bool:
         for file in files:
-            reason = file and _why_unusable(file, image)
+            reason = file and why_unusable(file, image)
             if reason:
-                LOGGER.info("%s: %s is made anew, because %s.", stem, what, reason)
+                LOGGER.info("%s: %s is not taken: %s.", stem, what, reason)
                 return False
         return True
 
@@ -139,58 +136,70 @@ def plan_own(
         The log says what is taken and what is not.
     """
     stem, level = series.source_stem, LEVELS.index(config.execution.level)
-    missing = [
-        what
-        for what, file in (
-            ("the brain mask", own.mask_file),
-            ("*_desc-image_qc.tsv", own.qc_file),
-            ("*_desc-confounds_timeseries.tsv", own.confounds_file),
-        )
-        if file is None
+    with_response, with_models = level >= LEVELS.index("response"), level >= LEVELS.index("fod")
+    checksums = read_checksums(own, series)
+    measured = _fits(stem, "the measures of the series", _why_not_measures(own))
+    responses = with_response and _fits(
+        stem, "the response", why_not_responses(own, config, shell_bvals, checksums)
+    )
+    taken = [
+        model
+        for model in (models if with_models else ())
+        if _fits(stem, f"the model {model}", _why_not(model, own, config, checksums, responses))
     ]
-    if missing:
-        _say_anew(stem, "the measures of the series", [f"there is no {' and no '.join(missing)}"])
-    checksums = _checksums(own, series)
-    reasons = _why_not_responses(own, config, shell_bvals, checksums)
-    with_response = level >= LEVELS.index("response") and not reasons
-    if level >= LEVELS.index("response") and reasons:
-        _say_anew(stem, "the response", reasons)
-    taken: list[str] = []
-    for model in models if level >= LEVELS.index("fod") else ():
-        label = model.replace("-", "")
-        found = own.models.get(label, OwnModel())
-        reasons = _why_not_model(found, model, config, checksums)
-        if found.fod_files and not with_response:
-            reasons.append("its response is not taken")
-        elif not reasons:
-            reasons = _why_not_its_response(found, own.response_fields)
-        if reasons:
-            _say_anew(stem, f"the model {model}", reasons)
-        else:
-            taken.append(model)
-    by_label = {atlas.label: atlas for atlas in atlases}
-    labels = []
-    for label, atlas in by_label.items():
-        reasons = _why_not_atlas(atlas, own, label)
-        if reasons:
-            _say_anew(stem, f"the atlas {label}", reasons)
-        else:
-            labels.append(label)
-    fitted = level >= LEVELS.index("fod")
-    anatomy = None if config.anat.skip_anat else own.anatomy
+    labels = [
+        atlas.label
+        for atlas in atlases
+        if _fits(stem, f"the atlas {atlas.label}", why_not_atlas(atlas, own))
+    ]
     needs_series = (
-        bool(missing)
-        or own.b0_file is None
-        or (level >= LEVELS.index("response") and not with_response)
-        or (fitted and len(taken) < len(models))
+        not (measured and own.b0_file)
+        or responses != with_response
+        or (with_models and len(taken) < len(models))
         or weights == "life"
     )
     plan = OwnPlan(
-        own, not missing, anatomy, tuple(labels), with_response, tuple(taken), needs_series
+        results=own,
+        measures=measured,
+        anatomy=None if config.anat.skip_anat else own.anatomy,
+        atlases=tuple(labels),
+        responses=responses,
+        models=tuple(taken),
+        needs_series=needs_series,
     )
-    plan = replace(plan, kept=frozenset(map(own.relative, _kept(plan, own))))
     _say_taken(stem, plan)
-    return plan
+    return replace(plan, kept=frozenset(map(own.relative, _kept(plan, own))))
+
+
+def _fits(stem: str, what: str, reasons: Sequence[str]) -> bool:
+    """Tell whether nothing speaks against a result, and say what does."""
+    if reasons:
+        LOGGER.info("%s: %s will be made anew: %s.", stem, what, "; ".join(reasons))
+    return not reasons
+
+
+def _why_not_measures(own: OwnResults) -> list[str]:
+    parts = {
+        "*_desc-brain_mask.nii.gz": own.mask_file,
+        "*_desc-image_qc.tsv": own.qc_file,
+        "*_desc-confounds_timeseries.tsv": own.confounds_file,
+    }
+    missing = [name for name, file in parts.items() if file is None]
+    return [f"missing or unusable is {' and '.join(missing)}"] if missing else []
+
+
+def _why_not(
+    model: str,
+    own: OwnResults,
+    config: RunConfig,
+    checksums: Mapping[str, str],
+    responses: bool,
+) -> list[str]:
+    found = own.models.get(model.replace("-", ""), OwnModel())
+    reasons = why_not_model(found, model, config, checksums)
+    if found.images and not responses:
+        reasons.append("its response is not taken")
+    return reasons or why_not_its_response(found, own.response_fields)
 
 
 def _kept(plan: OwnPlan, own: OwnResults) -> list[Path]:
@@ -208,20 +217,14 @@ def _kept(plan: OwnPlan, own: OwnResults) -> list[Path]:
     return files
 
 
-def _say_anew(stem: str, what: str, reasons: Sequence[str]) -> None:
-    LOGGER.info("%s: %s is made anew: %s.", stem, what, "; ".join(reasons))
-
-
 def _say_taken(stem: str, plan: OwnPlan) -> None:
-    kinds = {
-        "measures": plan.measures,
-        "tissue map": plan.anatomy,
-        "atlases": ", ".join(plan.atlases),
-        "response": plan.responses,
-        "models": ", ".join(plan.models),
-    }
-    taken = [name if value in (True,) or name == "tissue map" else f"{name} {value}"
-             for name, value in kinds.items() if value]  # fmt: skip
+    taken = [
+        *(["measures"] if plan.measures else []),
+        *(["tissue map"] if plan.anatomy else []),
+        *(f"atlas {label}" for label in plan.atlases),
+        *(["response"] if plan.responses else []),
+        *(f"model {model}" for model in plan.models),
+    ]
     results = plan.results
     if taken and results is not None:
         LOGGER.info(
@@ -231,139 +234,3 @@ def _say_taken(stem: str, plan: OwnPlan) -> None:
             results.version,
             "; ".join(taken),
         )
-
-
-def _why_unusable(file: Path, series: nib.Nifti1Image) -> str:
-    """Say what is wrong with an image, by its header and its last bytes."""
-    try:
-        image = open_image(file)
-    except ImageError as error:
-        return str(error).rstrip(".")
-    if image.shape[:3] != series.shape[:3] or not np.allclose(
-        np.asarray(image.affine), np.asarray(series.affine), atol=_SAME_PLACE_MM
-    ):
-        return f"{file.name} lies on another grid than the series"
-    trailer, header = gzip_trailer(file), image.header
-    n_byte = int(header["vox_offset"]) + int(np.prod(image.shape)) * header["bitpix"].item() // 8
-    if trailer is not None and trailer[1] != n_byte % 2**32:
-        return f"{file.name} is truncated"
-    return ""
-
-
-def _checksums(own: OwnResults, series: Series) -> dict[str, str]:
-    """Read the checksums of what models are fitted to, as sidecars record them."""
-    files = {"Series": series.source_files[0], "Mask": own.mask_file}
-    trailers = {what: gzip_trailer(file) for what, file in files.items() if file}
-    return {what: trailer[0] for what, trailer in trailers.items() if trailer}
-
-
-def _why_stale(fields: Mapping[str, Any], checksums: Mapping[str, str]) -> list[str]:
-    recorded = fields.get("SourceChecksums") or {}
-    return [
-        f"it was made from another {what.lower()} than the one there now"
-        for what, checksum in checksums.items()
-        if recorded.get(what, checksum) != checksum
-    ]
-
-
-def _why_not_responses(
-    own: OwnResults,
-    config: RunConfig,
-    shell_bvals: Sequence[float],
-    checksums: Mapping[str, str],
-) -> list[str]:
-    """Say why the responses there are not those that are asked for."""
-    given, wanted = config.response.files, TISSUES if len(shell_bvals) > 2 else ("WM", "CSF")
-    tissues = tuple(tissue for tissue in TISSUES if tissue in (given or wanted))
-    missing = [tissue for tissue in tissues if tissue not in own.response_files]
-    if missing:
-        return [f"there is no *_param-response_label-{missing[0]}_dwimap.txt"]
-    if set(own.response_files) - set(tissues):
-        return [f"it was of {', '.join(own.response_files)}; asked for is {', '.join(tissues)}"]
-    bvals = np.asarray(shell_bvals, dtype=float)
-    for tissue in tissues:
-        fields = own.response_fields[tissue]
-        told = fields.get("ResponseFunction") or {}
-        if not np.array_equal(told.get("BValues", ()), bvals):
-            shells = ", ".join(f"{bval:g}" for bval in told.get("BValues", ()))
-            return [f"its shells were b = {shells or 'not told'}; now they are "
-                    f"{', '.join(f'{bval:g}' for bval in bvals)}"]  # fmt: skip
-        try:
-            found = read_response(own.response_files[tissue], tissue, bvals).coefficients
-            asked = read_response(given[tissue], tissue, bvals).coefficients if given else None
-        except ResponseError as error:
-            return [str(error).rstrip(".")]
-        if asked is not None and not _same(asked, found):
-            return [f"--response {tissue}={given[tissue]} differs from it"]
-        if stale := _why_stale(fields, checksums):
-            return stale
-        if given:
-            continue
-        if "NumberOfVoxels" not in (fields.get("Settings") or {}):
-            return ["it was given by --response, which is left out now"]
-        if tissue == "WM" and 2 * (found.shape[1] - 1) != max(config.deconv.lmax, 8):
-            return [f"--lmax is {config.deconv.lmax}, its degree is {2 * (found.shape[1] - 1)}"]
-    return []
-
-
-def _why_not_model(
-    found: OwnModel, model: str, config: RunConfig, checksums: Mapping[str, str]
-) -> list[str]:
-    """Say why the results of one model are not those that are asked for, but for the response."""
-    if not found.images:
-        return ["there is none yet"]
-    settings = found.fields.get("Settings") or {}
-    if not settings:
-        return ["the sidecar of *_param-fod_label-WM_dwimap.nii.gz tells no Settings"]
-    tissues = settings.get("tissues") or ["WM"]
-    parts = {
-        **{f"param-fod_label-{tissue}": tissue in found.fod_files for tissue in tissues},
-        **{f"param-fraction_label-{tissue}": tissue in found.fraction_files for tissue in tissues},
-        **{f"param-{name}": name in found.map_files for name in MAPS},
-    }
-    missing = [f"*_{name}_dwimap.nii.gz" for name, there in parts.items() if not there]
-    if model in SHD_MODELS and found.weights_file is None:
-        missing.append("*_desc-weights_model.safetensors")
-    if missing:
-        return [f"half of it is missing ({', '.join(missing)})"]
-    deconv = config.deconv
-    asked = AskedFit(
-        model=model,
-        lmax=deconv.lmax,
-        random_seed=deconv.random_seed,
-        preset=deconv.shd_preset or "fast",
-        n_step=deconv.shd_steps,
-        tv_weight=deconv.tv_weight,
-        precision=deconv.precision,
-        weights_file=deconv.weights,
-    )
-    return differences(asked, settings) + _why_stale(found.fields, checksums)
-
-
-def _why_not_its_response(
-    found: OwnModel, response_fields: Mapping[str, Mapping[str, Any]]
-) -> list[str]:
-    """Say whether a model was fitted with other responses than those that lie beside it."""
-    for tissue, fitted in found.responses.items():
-        told = response_fields[tissue]["ResponseFunction"]["Coefficients"]
-        if not fitted or not _same(np.asarray(fitted), np.asarray(told)):
-            return [f"it was fitted with another response of {tissue} than lies beside it"]
-    return []
-
-
-def _why_not_atlas(atlas: Atlas, own: OwnResults, label: str) -> list[str]:
-    if label not in own.atlases:
-        return ["it is not there yet"]
-    image_file, _, fields = own.atlases[label]
-    sources = [str(uri).rpartition("/")[2] for uri in fields.get("Sources", [])]
-    if atlas.file.name not in sources:
-        return [f"it was made from {', '.join(sources[:1]) or 'an image that is not told'}"]
-    if atlas.file.stat().st_mtime > image_file.stat().st_mtime:
-        return [f"{atlas.file.name} is newer"]
-    return []
-
-
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    return one.shape == other.shape and bool(
-        np.abs(one - other).max() <= _SAME_COEFFICIENT * np.abs(other).max()
-    )

@@ -213,6 +213,11 @@ def add_own_figures(workflow: LiterateWorkflow, target: Target) -> None:
         workflow.add_nodes([sink])
 
 
+def is_identity(node: Node) -> bool:
+    """Tell whether a node only hands on what it is given."""
+    return isinstance(node.interface, IdentityInterface)
+
+
 def _figures_of_series() -> list[str]:
     """List what is pictured of a series before its streamlines."""
     spec = yaml.safe_load((files("shd_bids.data") / "report_spec.yml").read_text(encoding="utf-8"))

@@ -88,10 +88,11 @@ def write_page(
     return page
 
 
-def write_citations(output_dir: Path, methods: str) -> None:
-    """Write the methods text and its references for the dataset."""
+def write_citations(output_dir: Path, methods: str) -> Path:
+    """Write the methods text and its references for the dataset; give the text's file."""
     with dataset_lock(output_dir):
         write_citation(methods, output_dir / "logs")
+    return output_dir / "logs" / "CITATION.md"
 
 
 def _summary(label: str, plans: Sequence[SeriesPlan], messages: Sequence[str]) -> str:

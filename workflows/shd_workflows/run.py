@@ -6,6 +6,7 @@ import shutil
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -19,16 +20,18 @@ from shd_bids.bids.dataset import (
     select_participants,
 )
 from shd_bids.bids.description import dataset_description, write_dataset_files
+from shd_bids.bids.files import write_text
 from shd_bids.config import RunConfig, write_config_file
 from shd_bids.errors import OutputError, ShdBidsError
 
 from .logs import set_up_logging
-from .outcome import Outcome, judge_outcomes
+from .outcome import CONFIG_NAME, METHODS_NAME, Outcome, judge_outcomes
+from .own_results import is_identity
 from .pages import write_citations, write_page
 from .participant import init_participant_wf, participant_wf_name
 from .plan import plan_series
 from .plugin import ResilientPlugin, TaskSettings
-from .sources import Source, dataset_links, open_source
+from .sources import Source, dataset_links, open_source, suggest_own
 from .workdir import hold_participants, prepare_work_dir, remember_seconds
 
 LOGGER = logging.getLogger(__name__)
@@ -65,6 +68,8 @@ def run_participants(
     labels = select_participants(execution.bids_dir, execution.participant_labels)
     filters = read_filter_file(execution.bids_filter_file) if execution.bids_filter_file else {}
     source = open_source(config, labels)
+    graphs_dir = execution.work_dir / "shd_bids_wf"
+    fresh = [label for label in labels if not (graphs_dir / participant_wf_name(label)).is_dir()]
     prepare_work_dir(execution.work_dir, bids_dir=execution.bids_dir, clean=execution.clean_workdir)
     outcomes = [
         Outcome(label, execution.output_dir / f"sub-{label}" / "log" / run_id) for label in labels
@@ -74,10 +79,12 @@ def run_participants(
         log_files = {participant_wf_name(outcome.label): outcome.log_file for outcome in outcomes}
         for outcome in outcomes:
             outcome.log_dir.mkdir(parents=True, exist_ok=True)
-            write_config_file(config, outcome.log_dir / "shd-bids.toml")
+            write_config_file(config, outcome.log_dir / CONFIG_NAME)
         set_up_logging(verbosity=verbosity, log_files=log_files)
         LOGGER.info("shd-bids %s. %s", __version__, resources_text)
         _plan(config, outcomes, source, filters)
+        if source.own_dir is None:
+            suggest_own(execution, fresh)
         _configure_nipype(config)
         workflow = build_workflow(config, outcomes)
         settings = TaskSettings(log_files=log_files, verbosity=verbosity, gpus=tuple(gpus))
@@ -92,6 +99,41 @@ def run_participants(
         judge_outcomes(outcomes, plugin)
         _report(outcomes, config, plugin, workflow.visit_desc(), run_id, resources_text)
     return outcomes
+
+
+def write_boilerplate(config: RunConfig) -> tuple[list[Outcome], Path | None]:
+    """Write the methods text of what the participants would get, and run nothing.
+
+    Parameters
+    ----------
+    config
+        Settings with resources and device resolved.
+
+    Returns
+    -------
+    outcomes, citation_file
+        One per participant; those that cannot be planned did not finish. ``logs/CITATION.md``, or
+        None where nothing could be planned.
+
+    Raises
+    ------
+    ShdBidsError
+        When there is no input, or nothing can be written.
+    """
+    execution = config.execution
+    set_up_logging(verbosity=2 if execution.debug else execution.verbosity, log_files={})
+    labels = select_participants(execution.bids_dir, execution.participant_labels)
+    filters = read_filter_file(execution.bids_filter_file) if execution.bids_filter_file else {}
+    source = open_source(config, labels)
+    outcomes = [Outcome(label, execution.output_dir / f"sub-{label}" / "log") for label in labels]
+    _plan(config, outcomes, source, filters)
+    for outcome in outcomes:
+        outcome.finished = bool(outcome.plans)
+    methods = build_workflow(config, outcomes).visit_desc()
+    if not methods.strip():
+        return outcomes, None
+    _write_dataset(config)
+    return outcomes, write_citations(execution.output_dir, methods)
 
 
 def build_workflow(config: RunConfig, outcomes: Sequence[Outcome]) -> LiterateWorkflow:
@@ -140,6 +182,10 @@ def _write_dataset(config: RunConfig) -> None:
         links=dataset_links(config),
         input_description=read_dataset_description(execution.bids_dir),
     )
+    earlier = execution.output_dir / "dataset_description.json"
+    if earlier.is_file():  # files of an earlier run may be made from datasets that this has not
+        known = read_dataset_description(execution.output_dir).get("DatasetLinks", {})
+        description["DatasetLinks"] = known | description["DatasetLinks"]
     write_dataset_files(execution.output_dir, description)
 
 
@@ -198,7 +244,9 @@ def _write_graphs(workflow: LiterateWorkflow, outcomes: Sequence[Outcome]) -> No
 
 
 def _execute(workflow: LiterateWorkflow, plugin: ResilientPlugin) -> None:
-    if not workflow.list_node_names():
+    steps = [node for node in workflow._get_all_nodes() if not is_identity(node)]
+    if not steps:
+        LOGGER.info("There is nothing to run: all that was asked for is there.")
         return
     started = monotonic()
     try:
@@ -222,6 +270,8 @@ def _report(
     output_dir = config.execution.output_dir
     seconds = remember_seconds(config.execution.work_dir, plugin.seconds)
     for outcome in outcomes:
+        if methods.strip():
+            write_text(outcome.log_dir / METHODS_NAME, methods)
         write_page(
             output_dir=output_dir,
             label=outcome.label,
@@ -230,7 +280,7 @@ def _report(
             messages=outcome.messages,
             seconds={name: s for name, s in seconds.items() if outcome.owns(name)},
             resources_text=resources_text,
-            toml=(outcome.log_dir / "shd-bids.toml").read_text(encoding="utf-8"),
+            toml=(outcome.log_dir / CONFIG_NAME).read_text(encoding="utf-8"),
             methods=methods,
         )
     if methods.strip():

@@ -13,7 +13,7 @@ from shd_bids.bids.generators import is_preprocessed
 from shd_bids.bids.own import find_own, own_version
 from shd_bids.bids.preprocessed import PreprocessedSeries, find_preprocessed
 from shd_bids.bids.series import DwiSeries, collect_series
-from shd_bids.config import RunConfig
+from shd_bids.config import ExecutionConfig, RunConfig
 from shd_bids.errors import ConfigError
 
 LOGGER = logging.getLogger(__name__)
@@ -134,6 +134,29 @@ def dataset_links(config: RunConfig) -> dict[str, Path]:
     return {"raw": execution.bids_dir, **others}
 
 
+def suggest_own(execution: ExecutionConfig, labels: Sequence[str]) -> None:
+    """Tell how to go on from earlier results in the output, where their work directory is gone.
+
+    Parameters
+    ----------
+    execution
+        Settings of the run, which takes nothing from the output.
+    labels
+        Participants of which the work directory holds nothing.
+    """
+    folder = execution.output_dir
+    there = [label for label in labels if _holds_series(folder, label)]
+    if there:
+        LOGGER.info(
+            "%s holds earlier results of %s, but %s has no intermediate ones: all is made anew. To "
+            "go on from those results instead, give -d shdbids=%s.",
+            folder,
+            ", ".join(f"sub-{label}" for label in there),
+            execution.work_dir,
+            folder,
+        )
+
+
 def _sort_derivatives(
     derivatives: Mapping[str, Path],
 ) -> tuple[dict[str, Path], dict[str, Path]]:
@@ -152,7 +175,7 @@ def _sort_derivatives(
     return own, others
 
 
-def _holds_series(dataset_dir: Path) -> bool:
+def _holds_series(dataset_dir: Path, label: str = "*") -> bool:
     """Tell whether a dataset holds preprocessed series; ours of QSIPrep's output does not."""
-    patterns = ("sub-*/dwi", "sub-*/ses-*/dwi")
+    patterns = (f"sub-{label}/dwi", f"sub-{label}/ses-*/dwi")
     return any(any(dataset_dir.glob(f"{one}/*desc-preproc*_dwi.nii*")) for one in patterns)
