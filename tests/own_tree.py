@@ -114,7 +114,8 @@ def _write_responses(stem: Path) -> None:
             version="0.1.0",
             n_voxel=100,
         )
-        write_fields(file.with_suffix(".json"), **fields, SourceChecksums=_checksums(stem))
+        told = {"Methods": "### Fibre orientations\n\nResponses by hand."}
+        write_fields(file.with_suffix(".json"), **fields, **told, SourceChecksums=_checksums(stem))
 
 
 def _settings(model: str) -> dict[str, Any]:
@@ -148,6 +149,7 @@ def _write_model(stem: Path, model: str) -> None:
             45 if tissue == "WM" else 1,
             **fields,
             SourceChecksums=_checksums(stem),
+            Methods=f"{model} by hand.",
         )
         write_image(f"{named}_param-fraction_label-{tissue}_dwimap", 1)
     for param, n_volume in MAPS.items():

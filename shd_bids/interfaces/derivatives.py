@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ class _SaveDerivativesInputSpec(BaseInterfaceInputSpec):
     )
     found = traits.Dict(desc="fields that every sidecar gets, beside its own")
     kept = traits.List(traits.Str, desc="keys of files that an earlier run has saved")
+    relinked = traits.Dict(
+        traits.Str, traits.Str, desc="BIDS URIs of files elsewhere, by those that they would have"
+    )
     output_dir = Directory(mandatory=True, desc="root of the output dataset")
 
 
@@ -55,10 +59,26 @@ class SaveDerivatives(SimpleInterface):
             destination = output_dir / self.inputs.paths[key]
             save_file(Path(source), destination)
             if key in sidecars:
-                _write_sidecar(sidecars[key] | found, destination)
+                content = relink(sidecars[key] | found, self.inputs.relinked or {})
+                _write_sidecar(content, destination)
             out_files[key] = str(destination)
         self._results["out_files"] = out_files
         return runtime
+
+
+def relink(content: Any, uris: Mapping[str, str]) -> Any:
+    """Replace BIDS URIs in the fields of a sidecar, however deep.
+
+    Examples
+    --------
+    >>> relink({"Sources": ["bids::a", "bids::b"]}, {"bids::a": "bids:other:a"})
+    {'Sources': ['bids:other:a', 'bids::b']}
+    """
+    if isinstance(content, dict):
+        return {key: relink(value, uris) for key, value in content.items()}
+    if isinstance(content, list):
+        return [relink(value, uris) for value in content]
+    return uris.get(content, content) if isinstance(content, str) else content
 
 
 def save_file(source: Path, destination: Path) -> None:

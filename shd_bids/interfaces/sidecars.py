@@ -56,6 +56,7 @@ class _GradientsInputSpec(BaseInterfaceInputSpec):
         traits.Str, File(exists=True), mandatory=True, desc="MRtrix3 text by tissue"
     )
     sources = traits.List(traits.Str, mandatory=True, desc="BIDS URIs")
+    methods = traits.Str(desc="what was done, for the methods of a run that goes on from here")
     series_file = File(exists=True, desc="the series as it is saved")
     mask_file = File(exists=True, desc="the brain mask as it is saved")
 
@@ -76,7 +77,7 @@ class DescribeResponse(SimpleInterface):
     output_spec = _SidecarsOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        counts, checksums = self.inputs.voxel_counts or {}, _checksums(self.inputs)
+        counts, told = self.inputs.voxel_counts or {}, _tell_next_run(self.inputs)
         self._results["sidecars"] = {
             tissue: response_sidecar(
                 tissue=tissue,
@@ -87,7 +88,7 @@ class DescribeResponse(SimpleInterface):
                 version=__version__,
                 n_voxel=counts.get(tissue),
             )
-            | checksums
+            | told
             for tissue, response in _responses(self.inputs).items()
         }
         return runtime
@@ -119,7 +120,6 @@ class DescribeModel(SimpleInterface):
         settings = json.loads(Path(spec.summary_file).read_text(encoding="utf-8"))
         seed, lmax = settings.get("random_seed"), int(settings["lmax"])
         responses, lobe = _responses(spec), settings.pop("fibre_lobe", None)
-        checksums = _checksums(spec)
         said: dict[str, Any] = {"version": __version__, "settings": settings, "random_seed": seed}
         self._results["fod_sidecars"] = {
             tissue: fodf_sidecar(
@@ -132,7 +132,7 @@ class DescribeModel(SimpleInterface):
                 fibre_lobe=lobe if tissue == "WM" else None,
                 **said,
             )
-            | checksums
+            | _tell_next_run(spec)
             for tissue in spec.fod_files
         }
         describe: Callable[..., dict[str, Any]] = partial(
@@ -200,12 +200,16 @@ class DescribeTractogram(SimpleInterface):
         return runtime
 
 
-def _checksums(inputs: Any) -> dict[str, Any]:
-    """Tell series and mask from others of the same name, for a run that goes on from here."""
+def _tell_next_run(inputs: Any) -> dict[str, Any]:
+    """Say what a run that goes on from here asks for: the text, and which series and mask it was.
+
+    Checksums tell these from others of the same name.
+    """
+    told: dict[str, Any] = {"Methods": inputs.methods} if inputs.methods else {}
     files = {"Series": inputs.series_file, "Mask": inputs.mask_file}
     trailers = {what: gzip_trailer(Path(file)) for what, file in files.items() if isdefined(file)}
     found = {what: trailer[0] for what, trailer in trailers.items() if trailer}
-    return {"SourceChecksums": found} if found else {}
+    return told | ({"SourceChecksums": found} if found else {})
 
 
 def _read_history(file: Any) -> dict[str, Any] | None:

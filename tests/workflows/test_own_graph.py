@@ -15,6 +15,7 @@ from shd_workflows.sources import open_source, suggest_own
 
 from shd_bids.config import DeconvConfig, ExecutionConfig, RunConfig, TrackingConfig
 from shd_bids.errors import ConfigError
+from shd_bids.interfaces.derivatives import relink
 from shd_bids.response.io import Response, write_response
 
 FOD = "sub-01_space-orig_model-{}_param-fod_label-{}_dwimap"
@@ -98,9 +99,16 @@ def test_a_lower_level_takes_less_and_says_nothing_of_models(config, caplog):
 def test_sources_stay_in_the_output_or_point_into_the_linked_dataset(config, tmp_path):
     fod = f"sub-01/dwi/{FOD.format('csd', 'WM')}.nii.gz"
     tissue = "sub-01/anat/sub-01_space-orig_probseg.nii.gz"
-    assert _sources(_build(config)[0]) == [f"bids::{fod}", f"bids::{tissue}"]
-    elsewhere, _ = _build(config, execution={"output_dir": tmp_path / "out2"})
-    assert _sources(elsewhere) == [f"bids:shdbids:{fod}", f"bids:shdbids:{tissue}"]
+    uris = [f"bids::{fod}", f"bids::{tissue}"]
+    here, elsewhere = (
+        _build(config, execution={"output_dir": folder})[0]
+        for folder in (config.execution.output_dir, tmp_path / "out2")
+    )
+    assert _sources(here) == _sources(elsewhere) == uris
+    assert not any(sink.inputs.relinked for sink in _sinks(here))
+    (sink,) = (sink for sink in _sinks(elsewhere) if sink.name == "ds_tractogram")
+    linked = [f"bids:shdbids:{fod}", f"bids:shdbids:{tissue}"]
+    assert relink({"Sources": uris}, sink.inputs.relinked) == {"Sources": linked}
 
 
 def test_in_another_folder_only_the_figures_before_streamlines_are_copied(config, tmp_path):
@@ -223,8 +231,9 @@ def test_what_preprocessing_has_left_is_never_written_again(config, own_dir):
 
 def test_the_methods_are_those_of_the_run_that_made_it(config):
     text = _build(config)[0].visit_desc()
-    for words in ("Prepared by hand [@csd]", "Tissue text.", "were estimated from the data",
-                  "SHD-TV, an unsupervised", "streamlines were tracked"):  # fmt: skip
+    for words in ("### Preprocessing\n\nPrepared by hand [@csd]", "Tissue text.", "csd by hand.",
+                  "### Fibre orientations\n\nResponses by hand.", "shd-tv by hand.",
+                  "streamlines were tracked"):  # fmt: skip
         assert words in text
 
 

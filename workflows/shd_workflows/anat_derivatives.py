@@ -19,7 +19,7 @@ from shd_bids.interfaces.anat import SplitTissue
 from shd_bids.interfaces.sidecars import MAP_DESCRIPTIONS
 
 from .anat_plan import AnatPlan, OutputSpace
-from .derivatives import Target, model_label, under
+from .derivatives import Target, model_label, own_uris, under
 from .spaces import SCALARS, atlas_wf_name, given_transforms, transforms_from, transforms_to
 
 
@@ -150,7 +150,7 @@ def init_anat_derivatives_wf(
 def _save_tissue(
     workflow: LiterateWorkflow, inputnode: Node, target: Target, anat: AnatPlan
 ) -> None:
-    sources = target.own_uris(
+    sources = own_uris(
         t1w_path(target, anat, "T1w", ".nii.gz", desc="preproc"),
         t1w_path(target, anat, "mask", ".nii.gz", desc="brain"),
     )
@@ -286,7 +286,7 @@ def init_space_derivatives_wf(
             sidecars[key] = (
                 generic_sidecar(
                     description=text,
-                    sources=(target.dwi_uris if key == "b0" else target.own_uris(native)) + ways,
+                    sources=(target.dwi_uris if key == "b0" else own_uris(native)) + ways,
                     version=__version__,
                     spatial_reference=None,
                 )
@@ -330,7 +330,7 @@ def init_atlas_derivatives_wf(*, target: Target, anat: AnatPlan, atlas: Atlas) -
 def _describe_space(target: Target, anat: AnatPlan, space: OutputSpace) -> dict[str, Any]:
     """Say what maps are aligned to, and how large their voxels are."""
     if space.grid_file is None:
-        reference = target.own_uris(t1w_path(target, anat, "T1w", ".nii.gz", desc="preproc"))
+        reference = own_uris(t1w_path(target, anat, "T1w", ".nii.gz", desc="preproc"))
         return {
             "SpatialReference": reference[0],
             "Resolution": "Field of view of the T1w image, voxels as large as the series'.",
@@ -346,4 +346,4 @@ def _way_uris(target: Target, anat: AnatPlan, ways: Sequence[str]) -> list[str]:
     if anat.given is not None:
         files = given_transforms(anat.given)
         return target.uris(files[way] for way in ways)
-    return target.own_uris(*(transform_path(target, anat, way) for way in ways))
+    return own_uris(*(transform_path(target, anat, way) for way in ways))

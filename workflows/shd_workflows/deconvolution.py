@@ -12,7 +12,6 @@ from shd_bids.interfaces.tractography import ComputeMaps, FindPeaks
 
 _FITTED = ["fod_files", "fraction_files", "rmse_file", "weights_file", "history_file",
            "summary_file"]  # fmt: skip
-FIT_FIELDS = (*_FITTED, "peaks_file", "map_files")
 _START = (
     "From a non-negative deconvolution that keeps neighbouring voxels alike [@reisert2011], the "
     "network learned on this scan alone to predict it. "
@@ -21,8 +20,7 @@ _LOBE = (
     "The distribution of a single fibre is an apodised delta function [@raffelt2012reorientation]; "
     "the apodisation was divided out, degree by degree, to predict the signal. "
 )
-#: What each model is called in the methods paragraph.
-MODEL_TEXTS = {
+_DESCRIPTIONS = {
     "shd-tv": "Fibre orientation distributions were estimated with SHD-TV, an unsupervised "
     "E(3) x SO(3) equivariant spatio-hemispherical network with total variation [@shdtv]. "
     + _START
@@ -98,12 +96,12 @@ def init_deconvolution_wf(
         Peaks, and all maps by parameter.
     """
     workflow = LiterateWorkflow(name=name)
-    workflow.__desc__ = MODEL_TEXTS[model]
+    workflow.__desc__ = _DESCRIPTIONS[model]
     inputnode = Node(
         IdentityInterface(["dwi_file", "gradients_file", "mask_file", "response_files"]),
         name="inputnode",
     )
-    outputnode = Node(IdentityInterface(list(FIT_FIELDS)), name="outputnode")
+    outputnode = Node(IdentityInterface([*_FITTED, "peaks_file", "map_files"]), name="outputnode")
     fit_fodf = Node(
         FitFodf(
             model=model,

@@ -86,27 +86,29 @@ class Target:
         """BIDS URIs of what models are fitted to: our own series, or the input as it is."""
         if isinstance(self.series, PreprocessedSeries):
             return self.source_uris
-        return self.own_uris(self.dwi_path)
-
-    def own_uris(self, *paths: str) -> list[str]:
-        """BIDS URIs of outputs; of those of an earlier run, where they lie."""
-        folder = self.own.dataset_dir
-        return [
-            self.uris([folder / path])[0] if folder and path in self.own.kept else f"bids::{path}"
-            for path in paths
-        ]
+        return own_uris(self.dwi_path)
 
     @property
     def gradient_fields(self) -> dict[str, str]:
         """How the gradients were read, for the sidecars of what rests on them."""
         return gradient_reading(self.series)
 
+    @property
+    def relinked(self) -> dict[str, str]:
+        """BIDS URIs of what is taken from another dataset, by those that it would have here."""
+        folder = self.own.dataset_dir
+        if folder is None or folder.resolve() == self.output_dir.resolve():
+            return {}
+        taken = sorted(self.own.kept)
+        return dict(zip(own_uris(*taken), self.uris(folder / path for path in taken), strict=True))
+
     def sink(self, name: str, paths: Mapping[str, str], sidecars: Any = None) -> Node:
         """Make the node that saves some files; it copies, so that a process of its own is waste."""
         node = Node(
             SaveDerivatives(
-                paths=dict(paths),
+                paths={key: path for key, path in paths.items() if path not in self.own.kept},
                 kept=[key for key, path in paths.items() if path in self.own.kept],
+                relinked=self.relinked,
                 output_dir=str(self.output_dir),
             ),
             name=name,
@@ -121,6 +123,11 @@ class Target:
 def model_label(model: str) -> str:
     """Give a model's label in file names: letters and digits only."""
     return model.replace("-", "")
+
+
+def own_uris(*paths: str) -> list[str]:
+    """Give the BIDS URIs of files of the output dataset."""
+    return [f"bids::{path}" for path in paths]
 
 
 def init_preproc_derivatives_wf(
@@ -201,7 +208,7 @@ def init_preproc_derivatives_wf(
             | generic_sidecar(description="Brain mask.", sources=target.dwi_uris, **said)
         },
     )
-    tables = [*target.dwi_uris, *target.own_uris(target.mask_path)]
+    tables = [*target.dwi_uris, *own_uris(target.mask_path)]
     ds_qc = target.sink(
         "ds_qc",
         {"qc": target.path("qc", ".tsv", desc="image")},
@@ -263,7 +270,7 @@ def _save_series(
         {
             "b0": generic_sidecar(
                 description="Mean of the preprocessed b=0 volumes.",
-                sources=target.own_uris(target.dwi_path),
+                sources=own_uris(target.dwi_path),
                 units="scanner units",
                 **said,
             )
@@ -319,9 +326,24 @@ def _save_field(
 
 
 def init_response_derivatives_wf(
-    *, target: Target, preproc: PreprocConfig, name: str = "response_derivatives_wf"
+    *,
+    target: Target,
+    preproc: PreprocConfig,
+    methods: str,
+    name: str = "response_derivatives_wf",
 ) -> LiterateWorkflow:
     """Save the responses.
+
+    Parameters
+    ----------
+    target
+        Where the outputs go.
+    preproc
+        For the grouping into shells.
+    methods
+        As of `init_preproc_derivatives_wf`.
+    name
+        Name of the workflow.
 
     Inputs
     ------
@@ -337,7 +359,8 @@ def init_response_derivatives_wf(
         DescribeResponse(
             b0_threshold=preproc.b0_threshold,
             shell_tolerance=preproc.shell_tolerance,
-            sources=[*target.dwi_uris, *target.own_uris(target.mask_path)],
+            sources=[*target.dwi_uris, *own_uris(target.mask_path)],
+            methods=methods.strip(),
         ),
         name="describe_response",
     )
@@ -368,7 +391,7 @@ def _tell_sources(workflow: LiterateWorkflow, describe: Node, target: Target) ->
 
 def init_model_derivatives_wf(
     *, target: Target, model: str, preproc: PreprocConfig, with_weights: bool,
-    name: str = "model_derivatives_wf",
+    methods: str, name: str = "model_derivatives_wf",
 ) -> LiterateWorkflow:  # fmt: skip
     """Save the fibre orientations of one model, its maps and its weights.
 
@@ -393,9 +416,10 @@ def init_model_derivatives_wf(
             shell_tolerance=preproc.shell_tolerance,
             sources=[
                 *target.dwi_uris,
-                *target.own_uris(target.mask_path, target.response_path("WM")),
+                *own_uris(target.mask_path, target.response_path("WM")),
             ],
-            fod_sources=target.own_uris(target.model_path(model, "fod", label="WM")),
+            fod_sources=own_uris(target.model_path(model, "fod", label="WM")),
+            methods=methods.strip(),
         ),
         name="describe_model",
     )

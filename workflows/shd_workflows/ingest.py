@@ -23,22 +23,6 @@ INGEST_FIELDS = (
 )
 
 
-def describe_input(series: PreprocessedSeries) -> str:
-    """Say how the series was prepared, for the methods: in the words of the run that did it."""
-    methods = series.metadata.get("Methods")
-    if series.own is not None and methods:
-        return f"\n\n{methods} "
-    masked = (
-        "Its brain mask was used. "
-        if series.mask_file
-        else "A brain mask was computed by median filtering and Otsu's threshold [@otsu; @dipy]. "
-    )
-    return (
-        "\n\n### Preprocessing\n\nThe diffusion series had been preprocessed before and was taken "
-        f"as it is, without resampling. {series.gradients.reason} {masked}"
-    )
-
-
 def init_ingest_wf(
     *,
     series: PreprocessedSeries,
@@ -78,7 +62,15 @@ def init_ingest_wf(
         Verdict on the gradients, for sidecars.
     """
     workflow = LiterateWorkflow(name=name)
-    workflow.__desc__ = describe_input(series)
+    masked = (
+        "Its brain mask was used. "
+        if series.mask_file
+        else "A brain mask was computed by median filtering and Otsu's threshold [@otsu; @dipy]. "
+    )
+    workflow.__desc__ = (
+        "\n\n### Preprocessing\n\nThe diffusion series had been preprocessed before and was taken "
+        f"as it is, without resampling. {series.gradients.reason} {masked}"
+    )
     shells = {"b0_threshold": preproc.b0_threshold, "shell_tolerance": preproc.shell_tolerance}
     outputnode = Node(IdentityInterface(list(INGEST_FIELDS)), name="outputnode")
     ingest = Node(

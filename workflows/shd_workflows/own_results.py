@@ -18,12 +18,12 @@ from shd_bids.interfaces.own import ReadFit
 from shd_bids.reports.html import figure_path
 
 from .anat import ANAT_FIELDS
-from .deconvolution import FIT_FIELDS, MODEL_TEXTS
 from .derivatives import Target
-from .ingest import INGEST_FIELDS, describe_input
-from .response import RESPONSE_FIELDS, describe_response
+from .ingest import INGEST_FIELDS
 from .spaces import atlas_wf_name, describe_atlas
 
+_FITTED = ("fod_files", "fraction_files", "map_files")
+_TOLD = ("summary_file", "history_file")
 _TRACTS = "Tractography"  # the section of the page that is made anew, or left out
 
 
@@ -59,7 +59,7 @@ def init_own_preproc_wf(
         As of `shd_workflows.ingest.init_ingest_wf`; the first two only where they are needed.
     """
     workflow = LiterateWorkflow(name=name)
-    workflow.__desc__ = describe_input(series)
+    workflow.__desc__ = retell_preproc(series)
     outputnode = Node(IdentityInterface(list(INGEST_FIELDS)), name="outputnode")
     outputnode.inputs.mask_file = str(own.mask_file)
     if own.b0_file is not None:
@@ -92,7 +92,7 @@ def init_own_anat_wf(anatomy: OwnAnatomy, name: str = "anat_wf") -> LiterateWork
         As of `shd_workflows.anat.init_anat_wf`, as far as they are there.
     """
     workflow = LiterateWorkflow(name=name)
-    workflow.__desc__ = f"{anatomy.methods} " if anatomy.methods else ""
+    workflow.__desc__ = _retell(anatomy.methods, "The tissues of the T1w image were known before.")
     outputnode = Node(IdentityInterface(list(ANAT_FIELDS)), name="outputnode")
     given = {
         "t1w_file": anatomy.t1w_file,
@@ -123,9 +123,7 @@ def init_own_atlas_wf(label: str, own: OwnResults) -> LiterateWorkflow:
     return workflow
 
 
-def init_own_response_wf(
-    own: OwnResults, *, estimated: bool, name: str = "response_wf"
-) -> LiterateWorkflow:
+def init_own_response_wf(own: OwnResults, name: str = "response_wf") -> LiterateWorkflow:
     """Hand on the responses.
 
     Outputs
@@ -134,8 +132,11 @@ def init_own_response_wf(
         MRtrix3 text by tissue.
     """
     workflow = LiterateWorkflow(name=name)
-    workflow.__desc__ = describe_response([] if estimated else list(own.response_files))
-    outputnode = Node(IdentityInterface(list(RESPONSE_FIELDS)), name="outputnode")
+    told = own.response_fields.get("WM", {}).get("Methods", "")
+    workflow.__desc__ = _retell(
+        told, "### Fibre orientations\n\nResponse functions of the tissues were known before."
+    )
+    outputnode = Node(IdentityInterface(["response_files"]), name="outputnode")
     outputnode.inputs.response_files = {
         tissue: str(file) for tissue, file in own.response_files.items()
     }
@@ -143,13 +144,11 @@ def init_own_response_wf(
     return workflow
 
 
-def init_own_fit_wf(model: str, found: OwnModel, *, pictured: bool, name: str) -> LiterateWorkflow:
+def init_own_fit_wf(found: OwnModel, *, pictured: bool, name: str) -> LiterateWorkflow:
     """Hand on the fibre orientations and maps of one model.
 
     Parameters
     ----------
-    model
-        One of the models of `--fod-model`.
     found
         Its files.
     pictured
@@ -159,12 +158,13 @@ def init_own_fit_wf(model: str, found: OwnModel, *, pictured: bool, name: str) -
 
     Outputs
     -------
-    fod_files, fraction_files, map_files, weights_file, summary_file, history_file
+    fod_files, fraction_files, map_files, summary_file, history_file
         As of `shd_workflows.deconvolution.init_deconvolution_wf`; the last two if it is pictured.
     """
     workflow = LiterateWorkflow(name=name)
-    workflow.__desc__ = MODEL_TEXTS[model]
-    outputnode = Node(IdentityInterface(list(FIT_FIELDS)), name="outputnode")
+    model = found.fields.get("Model", {}).get("Description", "a model that is not told")
+    workflow.__desc__ = _retell(found.fields.get("Methods", ""), f"Fitted before was: {model}.")
+    outputnode = Node(IdentityInterface([*_FITTED, *_TOLD]), name="outputnode")
     fod_files = {tissue: str(file) for tissue, file in found.fod_files.items()}
     outputnode.inputs.trait_set(
         fod_files=fod_files,
@@ -176,8 +176,7 @@ def init_own_fit_wf(model: str, found: OwnModel, *, pictured: bool, name: str) -
         read_fit = Node(ReadFit(fod_files=fod_files), name="read_fit", mem_gb=0.1)
         if found.weights_file is not None:
             read_fit.inputs.weights_file = str(found.weights_file)
-        told = ["summary_file", "history_file"]
-        workflow.connect([(read_fit, outputnode, [(field, field) for field in told])])
+        workflow.connect([(read_fit, outputnode, [(field, field) for field in _TOLD])])
     return workflow
 
 
@@ -216,6 +215,21 @@ def add_own_figures(workflow: LiterateWorkflow, target: Target) -> None:
 def is_identity(node: Node) -> bool:
     """Tell whether a node only hands on what it is given."""
     return isinstance(node.interface, IdentityInterface)
+
+
+def retell_preproc(series: PreprocessedSeries) -> str:
+    """Say how a series was prepared, in the words of the run that did it if there are such."""
+    return _retell(
+        str(series.metadata.get("Methods", "")),
+        "### Preprocessing\n\nThe diffusion series had been preprocessed before and was taken as "
+        "it is, without resampling.",
+    )
+
+
+def _retell(told: str, instead: str) -> str:
+    """Give the methods text that an earlier run left in a sidecar; what begins a section does."""
+    text = told or instead
+    return f"\n\n{text} " if text.startswith("#") else f"{text} "
 
 
 def _figures_of_series() -> list[str]:

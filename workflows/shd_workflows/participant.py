@@ -29,6 +29,7 @@ from .own_results import (
     init_own_fit_wf,
     init_own_preproc_wf,
     init_own_response_wf,
+    retell_preproc,
 )
 from .plan import SeriesPlan
 from .preproc import init_preproc_wf
@@ -143,7 +144,7 @@ def init_series_wf(
         return workflow
 
     if plan.own.results is not None and plan.own.responses:
-        response_wf = init_own_response_wf(plan.own.results, estimated=not config.response.files)
+        response_wf = init_own_response_wf(plan.own.results)
         workflow.add_nodes([response_wf])
     else:
         response_wf = _add_response(workflow, preproc_wf, config, target, size_gb)
@@ -203,7 +204,9 @@ def _add_response(
     response_wf = init_response_wf(
         response=config.response, preproc=config.preproc, lmax=config.deconv.lmax, size_gb=size_gb
     )
-    save_response_wf = init_response_derivatives_wf(target=target, preproc=config.preproc)
+    save_response_wf = init_response_derivatives_wf(
+        target=target, preproc=config.preproc, methods=response_wf.visit_desc()
+    )
     _connect(workflow, preproc_wf, response_wf, _SERIES)
     _connect_shared(workflow, preproc_wf, save_response_wf)
     _connect(workflow, response_wf, save_response_wf, ["response_files", "method", "voxel_counts"])
@@ -236,7 +239,6 @@ def _add_models(
         label = model_label(model)
         if plan.own.results is not None and model in plan.own.models:
             fit_wf = init_own_fit_wf(
-                model,
                 plan.own.results.models[label],
                 pictured=report_fodf_wf is not None,
                 name=f"{label}_wf",
@@ -281,6 +283,7 @@ def _add_fit(
         model=model,
         preproc=config.preproc,
         with_weights=model in SHD_MODELS,
+        methods=fit_wf.visit_desc(),
         name=f"{label}_derivatives_wf",
     )
     _connect(workflow, preproc_wf, fit_wf, _SERIES)
@@ -355,12 +358,13 @@ def _init_input_wf(plan: SeriesPlan, config: RunConfig, n_threads: int) -> Liter
             size_gb=plan.acquired_gb,
         )
     if plan.geometry is None or isinstance(plan.series, PreprocessedSeries):
-        return init_ingest_wf(
-            series=cast(PreprocessedSeries, plan.series),
-            preproc=config.preproc,
-            size_gb=plan.acquired_gb,
-            name="preproc_wf",
+        series = cast(PreprocessedSeries, plan.series)
+        ingest_wf = init_ingest_wf(
+            series=series, preproc=config.preproc, size_gb=plan.acquired_gb, name="preproc_wf"
         )
+        if series.own is not None:
+            ingest_wf.__desc__ = retell_preproc(series)
+        return ingest_wf
     runs = plan.series.runs
     preproc_wf = init_preproc_wf(
         preproc=config.preproc,

@@ -1,7 +1,5 @@
 """The graph that gives the response of each tissue."""
 
-from collections.abc import Sequence
-
 from nipype import Node
 from nipype.interfaces.utility import IdentityInterface
 from niworkflows.engine.workflows import LiterateWorkflow
@@ -9,18 +7,7 @@ from niworkflows.engine.workflows import LiterateWorkflow
 from shd_bids.config import PreprocConfig, ResponseConfig
 from shd_bids.interfaces.response import EstimateResponse, LoadResponse
 
-RESPONSE_FIELDS = ("response_files", "method", "tissues_reason", "voxels_file", "voxel_counts")
-
-
-def describe_response(given: Sequence[str]) -> str:
-    """Say where the responses come from, for the methods; ``given`` names tissues of files."""
-    text = "\n\n### Fibre orientations\n\nResponse functions of "
-    if given:
-        return f"{text}{', '.join(given)} were given. "
-    return (
-        f"{text}the tissues were estimated from the data without supervision "
-        "[@dhollander2016; @dhollander2019]. "
-    )
+_FIELDS = ["response_files", "method", "tissues_reason", "voxels_file", "voxel_counts"]
 
 
 def init_response_wf(
@@ -64,10 +51,13 @@ def init_response_wf(
     inputnode = Node(
         IdentityInterface(["dwi_file", "gradients_file", "mask_file"]), name="inputnode"
     )
-    outputnode = Node(IdentityInterface(list(RESPONSE_FIELDS)), name="outputnode")
+    outputnode = Node(IdentityInterface(_FIELDS), name="outputnode")
     shells = {"b0_threshold": preproc.b0_threshold, "shell_tolerance": preproc.shell_tolerance}
-    workflow.__desc__ = describe_response(list(response.files))
     if response.files:
+        workflow.__desc__ = (
+            "\n\n### Fibre orientations\n\nResponse functions "
+            f"of {', '.join(response.files)} were given. "
+        )
         give_response = Node(
             LoadResponse(
                 files={tissue: str(file) for tissue, file in response.files.items()}, **shells
@@ -75,6 +65,10 @@ def init_response_wf(
             name="load_response",
         )
     else:
+        workflow.__desc__ = (
+            "\n\n### Fibre orientations\n\nResponse functions of the tissues were estimated from "
+            "the data without supervision [@dhollander2016; @dhollander2019]. "
+        )
         give_response = Node(
             EstimateResponse(lmax=max(lmax, 8), **shells),
             name="estimate_response",
@@ -86,6 +80,6 @@ def init_response_wf(
             ("dwi_file", "dwi_file"),
             ("gradients_file", "gradients_file"),
         ]),
-        (give_response, outputnode, [(field, field) for field in RESPONSE_FIELDS]),
+        (give_response, outputnode, [(field, field) for field in _FIELDS]),
     ])  # fmt: skip
     return workflow

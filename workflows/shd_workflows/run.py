@@ -182,10 +182,6 @@ def _write_dataset(config: RunConfig) -> None:
         links=dataset_links(config),
         input_description=read_dataset_description(execution.bids_dir),
     )
-    earlier = execution.output_dir / "dataset_description.json"
-    if earlier.is_file():  # files of an earlier run may be made from datasets that this has not
-        known = read_dataset_description(execution.output_dir).get("DatasetLinks", {})
-        description["DatasetLinks"] = known | description["DatasetLinks"]
     write_dataset_files(execution.output_dir, description)
 
 

@@ -14,7 +14,7 @@ from shd_bids.interfaces.bundle_sidecars import DescribeBundles
 from shd_bids.interfaces.sidecars import DescribeTractogram
 from shd_bids.tractography.model_bundles import find_model_files
 
-from .derivatives import Target, model_label, under
+from .derivatives import Target, model_label, own_uris, under
 from .spaces import atlas_wf_name
 
 _MATRICES = {
@@ -39,7 +39,7 @@ class _Names:
             "model": model_label(model),
             "track": tracking.tracking_method,
         }
-        self.uris = target.own_uris(self.tractogram(f".{tracking.tractogram_formats[0]}"))
+        self.uris = own_uris(self.tractogram(f".{tracking.tractogram_formats[0]}"))
 
     def tractogram(self, extension: str, **extra: str) -> str:
         return self.target.path("tractogram", extension, **self.entities, **extra)
@@ -102,7 +102,7 @@ def init_tractogram_derivatives_wf(
         fields += ["bundle_files", "bundle_table_file", "profiles_file"]
         fields += ["bundle_counts", "bundle_settings"]
     inputnode = Node(IdentityInterface(fields), name="inputnode")
-    sources = target.own_uris(
+    sources = own_uris(
         target.model_path(model, "fod", label="WM"),
         tissue_path or target.model_path(model, "fraction", label="WM"),
     )
@@ -182,7 +182,7 @@ def _save_weights(workflow: LiterateWorkflow, names: _Names) -> None:
 
 def _save_connectome(workflow: LiterateWorkflow, names: _Names, atlas: str) -> None:
     stem = atlas_wf_name(atlas)
-    regions = names.target.own_uris(
+    regions = own_uris(
         names.target.path("dseg", ".nii.gz", space=names.target.series.space_label, seg=atlas)
     )
     ds_connectome = names.target.sink(
