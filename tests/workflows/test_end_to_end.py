@@ -14,6 +14,7 @@ from scipy.interpolate import CubicSpline
 from scipy.ndimage import binary_dilation
 from shd_workflows.reports_only import remake_pages
 
+from shd_bids.bids.files import gzip_trailer
 from shd_bids.testing.geometry import BUNDLES
 from shd_bids.testing.truth import read_truth
 
@@ -259,6 +260,22 @@ def test_mrtrix3_reads_the_harmonics(out):
     file = out / "sub-01/dwi/sub-01_space-orig_model-shdtv_param-fod_label-WM_dwimap.nii.gz"
     size = subprocess.run(["mrinfo", "-size", file], capture_output=True, text=True, check=True)
     assert size.stdout.split() == ["18", "18", "14", "28"]
+
+
+def test_sidecars_hold_what_a_later_run_asks_for(out):
+    folder = out / "sub-01/dwi"
+    saved = {
+        what: gzip_trailer(folder / f"sub-01_space-orig_{name}.nii.gz")[0]
+        for what, name in (("Series", "desc-preproc_dwi"), ("Mask", "desc-brain_mask"))
+    }
+    for name in ("param-response_label-WM", "model-csd_param-fod_label-WM"):
+        sidecar = json.loads((folder / f"sub-01_space-orig_{name}_dwimap.json").read_text())
+        assert sidecar["SourceChecksums"] == saved
+        assert sidecar["Methods"]
+    weights = folder / "sub-01_space-orig_model-shdtv_desc-weights_model.json"
+    training = json.loads(weights.read_text())["Training"]
+    assert training["step"][-1] == 20
+    assert len(training["loss"]["total"]) == len(training["step"])
 
 
 def test_pages_are_assembled_anew_from_what_a_run_has_left(out):

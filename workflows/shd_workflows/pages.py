@@ -81,6 +81,8 @@ def write_page(
         "timings": timings_table({readable_name(name): value for name, value in seconds.items()}),
         "configuration": configuration_block(toml),
     }
+    if not seconds:  # all was taken over: what is told of the run that made it stays
+        fragments.pop("timings")
     for what, fragment in fragments.items():
         write_text(output_dir / figure_path({"sub": label}, what, ".html"), fragment)
     page = assemble_report(output_dir, label, run_id, methods=methods)
