@@ -34,6 +34,7 @@ def init_own_preproc_wf(
     preproc: PreprocConfig,
     needs_series: bool,
     size_gb: float,
+    methods: str,
     name: str = "preproc_wf",
 ) -> LiterateWorkflow:
     """Hand on a series with its mask and b=0 image; its measures stay where they are.
@@ -50,6 +51,8 @@ def init_own_preproc_wf(
         Whether anything is still computed from the diffusion images.
     size_gb
         Size of the series as 32-bit floats, in GB.
+    methods
+        How it was prepared, for the methods.
     name
         Name of the workflow.
 
@@ -59,7 +62,7 @@ def init_own_preproc_wf(
         As of `shd_workflows.ingest.init_ingest_wf`; the first two only where they are needed.
     """
     workflow = LiterateWorkflow(name=name)
-    workflow.__desc__ = retell_preproc(series)
+    workflow.__desc__ = methods
     outputnode = Node(IdentityInterface(list(INGEST_FIELDS)), name="outputnode")
     outputnode.inputs.mask_file = str(own.mask_file)
     if own.b0_file is not None:
@@ -92,7 +95,7 @@ def init_own_anat_wf(anatomy: OwnAnatomy, name: str = "anat_wf") -> LiterateWork
         As of `shd_workflows.anat.init_anat_wf`, as far as they are there.
     """
     workflow = LiterateWorkflow(name=name)
-    workflow.__desc__ = _retell(anatomy.methods, "The tissues of the T1w image were known before.")
+    workflow.__desc__ = retell(anatomy.methods, "The tissues of the T1w image were known before.")
     outputnode = Node(IdentityInterface(list(ANAT_FIELDS)), name="outputnode")
     given = {
         "t1w_file": anatomy.t1w_file,
@@ -133,7 +136,7 @@ def init_own_response_wf(own: OwnResults, name: str = "response_wf") -> Literate
     """
     workflow = LiterateWorkflow(name=name)
     told = own.response_fields.get("WM", {}).get("Methods", "")
-    workflow.__desc__ = _retell(
+    workflow.__desc__ = retell(
         told, "### Fibre orientations\n\nResponse functions of the tissues were known before."
     )
     outputnode = Node(IdentityInterface(["response_files"]), name="outputnode")
@@ -163,7 +166,7 @@ def init_own_fit_wf(found: OwnModel, *, pictured: bool, name: str) -> LiterateWo
     """
     workflow = LiterateWorkflow(name=name)
     model = found.fields.get("Model", {}).get("Description", "a model that is not told")
-    workflow.__desc__ = _retell(found.fields.get("Methods", ""), f"Fitted before was: {model}.")
+    workflow.__desc__ = retell(found.fields.get("Methods", ""), f"Fitted before was: {model}.")
     outputnode = Node(IdentityInterface([*_FITTED, *_TOLD]), name="outputnode")
     fod_files = {tissue: str(file) for tissue, file in found.fod_files.items()}
     outputnode.inputs.trait_set(
@@ -217,18 +220,9 @@ def is_identity(node: Node) -> bool:
     return isinstance(node.interface, IdentityInterface)
 
 
-def retell_preproc(series: PreprocessedSeries) -> str:
-    """Say how a series was prepared, in the words of the run that did it if there are such."""
-    return _retell(
-        str(series.metadata.get("Methods", "")),
-        "### Preprocessing\n\nThe diffusion series had been preprocessed before and was taken as "
-        "it is, without resampling.",
-    )
-
-
-def _retell(told: str, instead: str) -> str:
+def retell(told: str | None, instead: str) -> str:
     """Give the methods text that an earlier run left in a sidecar; what begins a section does."""
-    text = told or instead
+    text = (told or instead).strip()
     return f"\n\n{text} " if text.startswith("#") else f"{text} "
 
 

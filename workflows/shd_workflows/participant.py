@@ -29,7 +29,7 @@ from .own_results import (
     init_own_fit_wf,
     init_own_preproc_wf,
     init_own_response_wf,
-    retell_preproc,
+    retell,
 )
 from .plan import SeriesPlan
 from .preproc import init_preproc_wf
@@ -349,22 +349,23 @@ def _add_tracts(
 
 def _init_input_wf(plan: SeriesPlan, config: RunConfig, n_threads: int) -> LiterateWorkflow:
     """Build what gives the series that models are fitted to."""
-    if plan.own.results is not None and plan.own.measures:
-        return init_own_preproc_wf(
-            series=cast(PreprocessedSeries, plan.series),
-            own=plan.own.results,
-            preproc=config.preproc,
-            needs_series=plan.own.needs_series,
-            size_gb=plan.acquired_gb,
-        )
     if plan.geometry is None or isinstance(plan.series, PreprocessedSeries):
         series = cast(PreprocessedSeries, plan.series)
         ingest_wf = init_ingest_wf(
             series=series, preproc=config.preproc, size_gb=plan.acquired_gb, name="preproc_wf"
         )
         if series.own is not None:
-            ingest_wf.__desc__ = retell_preproc(series)
-        return ingest_wf
+            ingest_wf.__desc__ = retell(series.metadata.get("Methods"), ingest_wf.__desc__)
+        if plan.own.results is None or not plan.own.measures:
+            return ingest_wf
+        return init_own_preproc_wf(
+            series=series,
+            own=plan.own.results,
+            preproc=config.preproc,
+            needs_series=plan.own.needs_series,
+            size_gb=plan.acquired_gb,
+            methods=ingest_wf.__desc__,
+        )
     runs = plan.series.runs
     preproc_wf = init_preproc_wf(
         preproc=config.preproc,
