@@ -1,7 +1,9 @@
 """What many tests need: real data, small datasets, and the reasons to skip."""
 
 import json
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,6 +13,12 @@ import numpy as np
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure() -> None:
+    """Find the programs that were installed beside Python, such as the validator."""
+    own = str(Path(sys.executable).parent)
+    os.environ["PATH"] = os.pathsep.join([own, os.environ.get("PATH", "")])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -76,6 +84,12 @@ def write_skeleton(
             np.savetxt(folder / f"{stem}_dwi.bvec", bvecs.T, fmt="%.6f")
             (folder / f"{stem}_dwi.json").write_text('{"RepetitionTime": 3.0}')
     return bids_dir
+
+
+@pytest.fixture(scope="session")
+def skeleton_writer() -> Callable[..., Path]:
+    """Write small BIDS trees wherever a fixture of a wider scope wants one."""
+    return write_skeleton
 
 
 @pytest.fixture

@@ -52,18 +52,38 @@ def generators(description: Mapping[str, Any]) -> list[str]:
     Parameters
     ----------
     description
-        Content of ``dataset_description.json``; ``PipelineDescription`` is what ``GeneratedBy``
-        was called before BIDS 1.4.
+        Content of ``dataset_description.json``.
 
     Returns
     -------
     list[str]
         With their versions, as in ``QSIPrep 1.0.1``; empty where none is named.
     """
-    fields = description.get("GeneratedBy", description.get("PipelineDescription", []))
-    entries = fields if isinstance(fields, list) else [fields]
     return [
         f"{entry['Name']} {entry.get('Version', '')}".strip()
-        for entry in entries
-        if isinstance(entry, dict) and "Name" in entry
+        for entry in generator_entries(description)
     ]
+
+
+def generator_entries(description: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List what is said of the programs that made a dataset.
+
+    Parameters
+    ----------
+    description
+        Content of ``dataset_description.json``; ``PipelineDescription`` is what ``GeneratedBy``
+        was called before BIDS 1.4.
+
+    Returns
+    -------
+    list[dict[str, Any]]
+        Those that have a name.
+
+    Examples
+    --------
+    >>> generator_entries({"PipelineDescription": {"Name": "qsiprep"}})
+    [{'Name': 'qsiprep'}]
+    """
+    fields = description.get("GeneratedBy", description.get("PipelineDescription", []))
+    entries = fields if isinstance(fields, list) else [fields]
+    return [entry for entry in entries if isinstance(entry, dict) and "Name" in entry]

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-# Order of the BIDS specification, with BEP016's model and param after space and BEP046's track.
+# Order of the BIDS specification, where BEP016 puts model and param between space and chunk, and
+# BEP046 track and bundle (its tract) behind space: the voxel size, res, comes after all of these.
 ENTITY_ORDER = (
     "sub",
     "ses",
@@ -17,7 +18,6 @@ ENTITY_ORDER = (
     "run",
     "echo",
     "part",
-    "chunk",
     "from",
     "to",
     "mode",
@@ -26,6 +26,7 @@ ENTITY_ORDER = (
     "param",
     "track",
     "bundle",
+    "chunk",
     "seg",
     "res",
     "label",

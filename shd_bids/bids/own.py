@@ -104,7 +104,7 @@ def own_version(description: Mapping[str, Any]) -> str | None:
     >>> own_version({"GeneratedBy": [{"Name": "qsiprep"}]}) is None
     True
     """
-    for generator in generators(description):
+    for generator in generators(description)[:1]:  # those of its input follow
         name, _, version = generator.partition(" ")
         if name == _NAME:
             return version or "unknown"

@@ -18,6 +18,7 @@ __all__ = [
     "dataset_lock",
     "fodf_sidecar",
     "generic_sidecar",
+    "model_fields",
     "model_sidecar",
     "replace_file",
     "response_sidecar",
@@ -175,12 +176,11 @@ def fodf_sidecar(
             "SphericalHarmonicsBasis": "mrtrix3",
             "SphericalHarmonicsDegree": lmax,
         }
-    what = (
-        "Fibre orientation distribution"
+    description = (
+        f"Fibre orientation distribution of {tissue}, directions in scanner RAS+ axes."
         if lmax > 0
-        else "Isotropic coefficient (l=0, MRtrix3 scale)"
+        else f"Isotropic coefficient of {tissue}: l = 0 in MRtrix3's scale."
     )
-    description = f"{what} of {tissue}, directions in scanner RAS+ axes."
     lobe: dict[str, Any] = {}
     if fibre_lobe is not None:
         description += f" {_LOBE_DESCRIPTION}"
@@ -194,7 +194,7 @@ def fodf_sidecar(
         random_seed=random_seed,
     )
     return {
-        "Model": {"Description": MODEL_DESCRIPTIONS[model], "URL": _MODEL_URLS[model]},
+        **model_fields(model),
         "OrientationEncoding": orientation,
         "AntipodalSymmetry": True,
         "NonNegativity": "constrained" if model in _NON_NEGATIVE else "regularized",
@@ -204,6 +204,22 @@ def fodf_sidecar(
         "FillValue": 0,
         **general,
     }
+
+
+def model_fields(model: str) -> dict[str, Any]:
+    """Name the model that a map was made with, as BEP016 wants it beside every map.
+
+    Parameters
+    ----------
+    model
+        As in `fodf_sidecar`.
+
+    Returns
+    -------
+    dict[str, Any]
+        ``Model``.
+    """
+    return {"Model": {"Description": MODEL_DESCRIPTIONS[model], "URL": _MODEL_URLS[model]}}
 
 
 def response_sidecar(
@@ -256,6 +272,7 @@ def tractogram_sidecar(
     version: str,
     settings: Mapping[str, Any] | None = None,
     random_seed: int | None = None,
+    spatial_reference: str | None = None,
 ) -> dict[str, Any]:
     """Give the sidecar of a tractogram.
 
@@ -267,6 +284,8 @@ def tractogram_sidecar(
         Number of streamlines in the file.
     sources, version, settings, random_seed
         As in `generic_sidecar`.
+    spatial_reference
+        URI of the image that the streamlines lie over.
 
     Returns
     -------
@@ -275,7 +294,7 @@ def tractogram_sidecar(
     """
     general = generic_sidecar(
         description=f"Streamlines by {method} tracking; points in scanner RAS+ mm.",
-        spatial_reference=None,
+        spatial_reference=spatial_reference,
         sources=sources,
         version=version,
         units="mm",
@@ -328,7 +347,7 @@ def model_sidecar(
         random_seed=random_seed,
     )
     return {
-        "Model": {"Description": MODEL_DESCRIPTIONS[model], "URL": _MODEL_URLS[model]},
+        **model_fields(model),
         "SphericalHarmonicDegree": lmax,
         "Tissues": list(tissues),
         "BValues": [float(bval) for bval in shell_bvals],

@@ -11,6 +11,7 @@ from typing import Any
 
 from shd_bids import __version__
 from shd_bids.config import (
+    ANALYSIS_LEVELS,
     SECTIONS,
     ExecutionConfig,
     RunConfig,
@@ -23,6 +24,7 @@ from shd_bids.errors import ConfigError
 
 from .pairs import read_pairs
 from .responses import find_response_files
+from .weights import find_weights_file
 
 _NAMES_OR_FILES = {"anat.anat_template", "anat.atlases", "tracking.seed_from"}
 
@@ -40,7 +42,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("bids_dir", type=Path, help="root of the BIDS dataset; only read")
     parser.add_argument("output_dir", type=Path, help="where the derivatives and reports go")
-    parser.add_argument("analysis_level", choices=["participant"], help="what to process")
+    parser.add_argument(
+        "analysis_level",
+        choices=ANALYSIS_LEVELS,
+        help="participant: each scan; group: average responses, one network and a page for all",
+    )
     parser.add_argument("--version", action="version", version=f"shd-bids {__version__}")
     for name, section in SECTIONS.items():
         group = parser.add_argument_group(name, (section.__doc__ or "").splitlines()[0])
@@ -83,6 +89,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> RunConfig:
         given[f"execution.{place}"] = given.pop(place)
     if "response.files" in given:
         given["response.files"] = find_response_files(given["response.files"])
+    if "deconv.weights" in given:
+        models = given.get("deconv.fod_models", table.get("deconv", {}).get("fod_models", []))
+        given["deconv.weights"] = find_weights_file(given["deconv.weights"], models)
     if "execution.derivatives" in given:
         given["execution.derivatives"] = read_pairs(
             given["execution.derivatives"],

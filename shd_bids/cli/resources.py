@@ -3,25 +3,33 @@
 Nothing here imports torch: the parent process must stay free of CUDA.
 """
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from shd_bids.config import RunConfig
 from shd_bids.errors import ConfigError, DeviceError
 
+from .weights import read_preset
+
 _CGROUP = Path("/sys/fs/cgroup")
 _GPU_CHECK = """
-import torch
+import json, torch
 if torch.version.cuda is None:
     raise SystemExit(f"PyTorch {torch.__version__} was built without CUDA")
 if not torch.cuda.is_available():
     raise SystemExit(f"PyTorch {torch.__version__} finds no usable card")
 torch.zeros(8, device="cuda").sum().item()
-print(torch.cuda.device_count(), torch.cuda.get_device_name(0), sep="\\t")
+card = torch.cuda.get_device_properties(0)
+print(json.dumps({
+    "count": torch.cuda.device_count(), "name": card.name, "cuda": torch.version.cuda,
+    "capability": f"{card.major}.{card.minor}", "memory_gb": card.total_memory / 1e9,
+}))
 """
 
 
@@ -51,22 +59,58 @@ def measure_memory_gb(cgroup: Path = _CGROUP) -> float:
     return n_byte / 1e9
 
 
-def check_gpu() -> tuple[int, str]:
-    """Ask PyTorch, in a short child process, how many cards it can use.
+@dataclass(frozen=True)
+class Cards:
+    """The graphics cards that PyTorch can use.
 
-    Returns
-    -------
-    tuple
-        Number of cards and the first one's name; (0, why not) when there is none.
+    Attributes
+    ----------
+    count
+        How many.
+    name
+        Of the first; without cards, why there are none.
+    facts
+        Card, CUDA and driver by name, for the page.
     """
+
+    count: int
+    name: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+def check_gpu() -> Cards:
+    """Ask PyTorch, in a short child process, which cards it can use."""
     done = subprocess.run(
         [sys.executable, "-c", _GPU_CHECK], capture_output=True, text=True, check=False
     )
     if done.returncode == 0:
-        count, _, name = done.stdout.strip().splitlines()[-1].partition("\t")
-        return int(count), name
+        return _read_cards(done.stdout.strip().splitlines()[-1], _driver_version())
     reason = done.stderr.strip().splitlines() or [f"the check ended with code {done.returncode}"]
-    return 0, reason[-1]
+    return Cards(0, reason[-1])
+
+
+def _read_cards(said: str, driver: str) -> Cards:
+    """Understand what the check printed.
+
+    Examples
+    --------
+    >>> said = '{"count": 2, "name": "H200", "cuda": "12.8", "capability": "9.0", "memory_gb": 150}'
+    >>> _read_cards(said, "570.1").facts["GPU"]
+    '2 x H200, compute capability 9.0, 150 GB'
+    """
+    found = json.loads(said)
+    card = f"{found['name']}, compute capability {found['capability']}, {found['memory_gb']:.0f} GB"
+    facts = {"GPU": f"{found['count']} x {card}", "CUDA": found["cuda"], "NVIDIA driver": driver}
+    return Cards(found["count"], found["name"], facts)
+
+
+def _driver_version() -> str:
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "not known"
+    return next(iter(done.stdout.split()), "not known")
 
 
 @dataclass(frozen=True)
@@ -75,6 +119,7 @@ class Machine:
 
     sentence: str
     gpus: tuple[str, ...]  # ids, as CUDA_VISIBLE_DEVICES takes them
+    gpu_facts: Mapping[str, str] = field(default_factory=dict)  # card, CUDA, driver; if one is used
 
 
 def resolve_resources(config: RunConfig) -> tuple[RunConfig, Machine]:
@@ -107,9 +152,10 @@ def resolve_resources(config: RunConfig) -> tuple[RunConfig, Machine]:
             "threads than there are processors."
         )
     mem = resources.mem or round(0.9 * measure_memory_gb(), 1)
-    n_gpu, gpu_name = 0, "it was not asked for"
+    cards = Cards(0, "it was not asked for")
     if deconv.device != "cpu" and resources.gpus != 0:
-        n_gpu, gpu_name = check_gpu() if _may_have_gpu() else (0, "no NVIDIA driver is visible")
+        cards = check_gpu() if _may_have_gpu() else Cards(0, "no NVIDIA driver is visible")
+    n_gpu, gpu_name = cards.count, cards.name
     if deconv.device == "cuda" and n_gpu == 0:
         raise DeviceError(
             f"--device cuda was asked for, but {gpu_name}. Check `nvidia-smi`, the container's GPU "
@@ -121,7 +167,8 @@ def resolve_resources(config: RunConfig) -> tuple[RunConfig, Machine]:
         )
     n_gpu = n_gpu if resources.gpus is None else min(n_gpu, resources.gpus)
     device = "cuda" if n_gpu else "cpu"
-    preset = deconv.shd_preset or ("standard" if n_gpu else "fast")
+    trained_with = read_preset(deconv.weights) if deconv.weights else None
+    preset = deconv.shd_preset or trained_with or ("standard" if n_gpu else "fast")
     sentence = (
         f"Using {nprocs} core(s), {threads} thread(s) a step, {mem:.1f} GB and "
         + (f"{n_gpu} GPU(s) ({gpu_name})" if n_gpu else f"no GPU ({gpu_name})")
@@ -132,7 +179,7 @@ def resolve_resources(config: RunConfig) -> tuple[RunConfig, Machine]:
         resources=replace(resources, nprocs=nprocs, omp_nthreads=threads, mem=mem, gpus=n_gpu),
         deconv=replace(deconv, device=device, shd_preset=preset),
     )
-    return resolved, Machine(sentence, _gpu_ids(n_gpu))
+    return resolved, Machine(sentence, _gpu_ids(n_gpu), cards.facts if n_gpu else {})
 
 
 def _may_have_gpu() -> bool:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from shd_bids.config import RunConfig
 from shd_bids.errors import ShdBidsError
 
+from .container import find_container
 from .parser import parse_arguments
+from .resources import Machine, resolve_resources
 
 if TYPE_CHECKING:
     from shd_workflows.outcome import Outcome
@@ -28,13 +30,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 when every participant finished, 1 when one did not, 2 when the call itself was wrong.
+        0 when all was done for every participant, 1 when it was not, 2 when the call itself was
+        wrong.
     """
     debug = "--debug" in (sys.argv if argv is None else argv)
     try:
         config = parse_arguments(argv)
         debug = config.execution.debug
-        outcomes = _process(config)
+        if config.execution.reports_only:
+            outcomes = _remake_pages(config)
+        else:
+            config, machine = resolve_resources(config)
+            _prepare_environment(config.resources.omp_nthreads or 1)
+            if config.execution.analysis_level == "group":
+                return _run_group(config, machine)
+            outcomes = _run_participants(config, machine)
     except ShdBidsError as error:
         if debug:
             traceback.print_exc()
@@ -58,25 +68,56 @@ def main(argv: Sequence[str] | None = None) -> int:
     return FAILURE if failed else SUCCESS
 
 
-def _process(config: RunConfig) -> Sequence["Outcome"]:
-    """Do what the command line asks for; modules that are slow to load are loaded here."""
-    if config.execution.reports_only:
-        _prepare_environment(1)
-        from shd_workflows.reports_only import run_reports_only
+def _remake_pages(config: RunConfig) -> Sequence["Outcome"]:
+    """Assemble the pages anew; nothing is processed, so that nothing of the machine matters."""
+    _prepare_environment(1)
+    from shd_workflows.reports_only import run_reports_only
 
-        return run_reports_only(config)
-    from .resources import resolve_resources
+    return run_reports_only(config)
 
-    config, machine = resolve_resources(config)
-    _prepare_environment(config.resources.omp_nthreads or 1)
+
+def _run_participants(config: RunConfig, machine: Machine) -> Sequence["Outcome"]:
+    """Run the participants, or only write what the methods would say."""
+    # Heavy from here on: nipype, pybids.
     from shd_workflows.run import run_participants, write_boilerplate
 
     if config.execution.boilerplate_only:
-        outcomes, citation_file = write_boilerplate(config)
+        outcomes, citation_file = write_boilerplate(config, container=find_container())
         if citation_file is not None:
             print(f"Methods text: {citation_file}")
         return outcomes
-    return run_participants(config, resources_text=machine.sentence, gpus=machine.gpus)
+    return run_participants(
+        config,
+        resources_text=machine.sentence,
+        gpus=machine.gpus,
+        gpu_facts=machine.gpu_facts,
+        container=find_container(),
+    )
+
+
+def _run_group(config: RunConfig, machine: Machine) -> int:
+    """Run the group level and say how it went."""
+    from shd_workflows.group_run import run_group
+
+    outcome = run_group(
+        config,
+        resources_text=machine.sentence,
+        gpus=machine.gpus,
+        container=find_container(),
+    )
+    for name, reason in outcome.left_out.items():
+        print(f"  {name} is left out: {reason}")
+    for message in outcome.messages:
+        print(f"  {message}")
+    for crash_file in outcome.crash_files:
+        print(f"  crash file {crash_file}")
+    state = "finished" if not outcome.messages else "failed"
+    left_out = f"; left out: {', '.join(outcome.left_out)}" if outcome.left_out else ""
+    print(
+        f"shd-bids {state}: group of {len(outcome.labels)} participant(s), {outcome.n_series} "
+        f"series{left_out}."
+    )
+    return SUCCESS if outcome.finished else FAILURE
 
 
 def _prepare_environment(n_threads: int) -> None:

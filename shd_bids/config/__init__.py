@@ -3,6 +3,7 @@
 from .file import SECTIONS, build_config, read_config_file, write_config_file
 from .option import Option, options_of
 from .sections import (
+    ANALYSIS_LEVELS,
     FOD_MODELS,
     LEVELS,
     SEED_PLACES,
@@ -22,6 +23,7 @@ from .sections import (
 )
 
 __all__ = [
+    "ANALYSIS_LEVELS",
     "FOD_MODELS",
     "LEVELS",
     "SECTIONS",

@@ -10,6 +10,7 @@ from shd_bids.errors import ConfigError
 
 from .option import Option, check_options
 
+ANALYSIS_LEVELS = ("participant", "group")
 TISSUES = ("WM", "GM", "CSF")
 LEVELS = ("preproc", "response", "fod", "full")
 FOD_MODELS = ("shd-tv", "shd", "esd", "rt-esd", "csd", "msmt-csd", "rumba", "rumba-tv")
@@ -93,9 +94,10 @@ class ExecutionConfig:
     ] = 0
 
     def __post_init__(self) -> None:
-        if self.analysis_level != "participant":
+        if self.analysis_level not in ANALYSIS_LEVELS:
             raise ConfigError(
-                f"The analysis level cannot be {self.analysis_level!r}; it must be 'participant'."
+                f"The analysis level cannot be {self.analysis_level!r}; choose from "
+                f"{', '.join(ANALYSIS_LEVELS)}."
             )
         check_options(self)
         if self.reports_only and self.boilerplate_only:
@@ -222,7 +224,18 @@ class ResponseConfig:
         ),
     ] = field(default_factory=dict)
 
+    intensity: Annotated[
+        str,
+        Option(
+            "whether given responses are brought to the brightness of the scan, which its own "
+            "responses tell, or taken as they are; 'auto' does so with the group level's",
+            flags=("--response-intensity",),
+            choices=("auto", "matched", "as-given"),
+        ),
+    ] = "auto"
+
     def __post_init__(self) -> None:
+        check_options(self)
         for tissue, file in self.files.items():
             if tissue not in TISSUES:
                 raise ConfigError(
@@ -269,8 +282,9 @@ class DeconvConfig:
     weights: Annotated[
         Path | None,
         Option(
-            "network weights (.safetensors) of an earlier run, to use without training",
-            metavar="FILE",
+            "network weights (.safetensors) of an earlier run, or a folder that holds them such as "
+            "the group level's, to use without training",
+            metavar="PATH",
         ),
     ] = None
     device: Annotated[
@@ -449,6 +463,18 @@ class RunConfig:
     deconv: DeconvConfig = field(default_factory=DeconvConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)
+
+    def __post_init__(self) -> None:
+        if self.execution.analysis_level != "group":
+            return
+        for given, flag, what in (
+            (self.response.files, "--response", "averages the participants' own responses"),
+            (self.deconv.weights, "--weights", "trains a network of its own"),
+        ):
+            if given:
+                raise ConfigError(
+                    f"{flag} is for the level participant; the level group {what}. Leave it out."
+                )
 
     def to_table(self) -> dict[str, dict[str, Any]]:
         """Give the settings as plain values by section; those that are not set are left out."""

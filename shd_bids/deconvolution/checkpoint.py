@@ -115,12 +115,13 @@ def load_checkpoint(file: Path, settings: Mapping[str, Any] | None = None) -> di
     return restored
 
 
-def save_weights(network: ShdNetwork, file: Path) -> None:
-    """Save the weights with the settings they belong to."""
+def save_weights(network: ShdNetwork, file: Path, preset: str | None = None) -> None:
+    """Save the weights with the settings they belong to, and the name of their preset."""
     tensors = {
         name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
     }
-    _write(tensors, network.settings.to_metadata() | {"version": __version__}, file)
+    named = {"preset": preset} if preset else {}
+    _write(tensors, network.settings.to_metadata() | named | {"version": __version__}, file)
 
 
 def load_weights(network: ShdNetwork, file: Path) -> None:

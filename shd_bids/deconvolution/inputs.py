@@ -54,6 +54,14 @@ def read_acquisition(
     return gradients, shells
 
 
+def read_responses(files: ScanFiles, shells: Shells) -> dict[str, Response]:
+    """Read the responses of a scan, matched to its shells."""
+    return {
+        tissue: read_response(file, tissue, shells.bvals)
+        for tissue, file in files.responses.items()
+    }
+
+
 def load_scan(files: ScanFiles, b0_threshold: float, shell_tolerance: float) -> ScanInputs:
     """Load a scan."""
     image = cast(nib.Nifti1Image, nib.load(files.dwi_file))
@@ -64,9 +72,6 @@ def load_scan(files: ScanFiles, b0_threshold: float, shell_tolerance: float) -> 
         mask=np.asarray(mask.dataobj) > 0,
         gradients=gradients,
         shells=shells,
-        responses={
-            tissue: read_response(file, tissue, shells.bvals)
-            for tissue, file in files.responses.items()
-        },
+        responses=read_responses(files, shells),
         affine=image.affine,
     )

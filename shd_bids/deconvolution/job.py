@@ -25,7 +25,7 @@ from .history import CHECKPOINT_SECONDS, History
 from .inputs import ScanFiles, ScanInputs, load_scan
 from .losses import LossWeights
 from .parallel import Team
-from .presets import get_preset
+from .presets import get_preset, steps_of_study
 from .rumba import fit_rumba
 from .solution import TISSUES, FodfSolution
 from .study import train_study
@@ -44,9 +44,9 @@ _CLASSICAL: dict[str, Callable[..., FodfSolution]] = {
 class Job:
     """What to fit and how; the keys of the job file.
 
-    With further ``scans``, each with the keys of the job's own (``responses`` only where they
-    differ), one network is trained for all of them and nothing is deconvolved: its weights are
-    the ``weights_file`` of a job for each scan.
+    With further ``scans``, which may be none, each with the keys of the job's own (``responses``
+    only where they differ), one network is trained for all of them and nothing is deconvolved: its
+    weights are the ``weights_file`` of a job for each scan.
     """
 
     dwi_file: Path
@@ -69,7 +69,7 @@ class Job:
     n_threads: int = 1
     weights_file: Path | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
-    scans: tuple[ScanFiles, ...] = ()
+    scans: tuple[ScanFiles, ...] | None = None
 
     @property
     def files(self) -> ScanFiles:
@@ -84,11 +84,12 @@ class Job:
             ScanFiles.from_dict({"responses": values["responses"]} | scan)
             for scan in values.get("scans") or ()
         ]
+        study = {"scans": tuple(further) if values.get("scans") is not None else None}
         paths = {
             name: Path(values[name]) if values.get(name) else None
             for name in ("out_dir", "checkpoint_dir", "weights_file")
         }
-        return cls(**values | vars(ScanFiles.from_dict(values)) | paths | {"scans": tuple(further)})
+        return cls(**values | vars(ScanFiles.from_dict(values)) | paths | study)
 
 
 def run_job(job: Job, team: Team = Team()) -> None:  # noqa: B008  # frozen
@@ -99,7 +100,7 @@ def run_job(job: Job, team: Team = Team()) -> None:  # noqa: B008  # frozen
     start = time.monotonic()
     job.out_dir.mkdir(parents=True, exist_ok=True)
     summary: dict[str, Any] = {"model": job.model, "lmax": job.lmax}
-    if job.scans:
+    if job.scans is not None:
         summary |= _fit_study(job, team)
     elif job.model in SHD_LABELS:
         summary |= _fit_shd(job, team)
@@ -143,7 +144,7 @@ def _fit_shd(job: Job, team: Team) -> dict[str, Any]:
     if team.is_first:
         if job.weights_file is None:
             _write_json(_describe_history(fit.history, fit.weights), job.out_dir / "history.json")
-        save_weights(fit.network, job.out_dir / "weights.safetensors")
+        save_weights(fit.network, job.out_dir / "weights.safetensors", job.preset)
         _save(fit.solution, inputs, job.out_dir)
     told: dict[str, Any] = {"fibre_lobe": fit.solution.fibre_lobe, "preset": job.preset}
     if job.weights_file is not None:
@@ -157,15 +158,17 @@ def _fit_study(job: Job, team: Team) -> dict[str, Any]:
             f"The model {job.model} has no network to train on several scans; choose one of "
             f"{', '.join(SHD_LABELS)}."
         )
+    scans, options = [job.files, *(job.scans or ())], _network_options(job, team)
+    if job.n_step is None:
+        steps = steps_of_study(options["preset"], len(scans))
+        options["preset"] = replace(options["preset"], steps=steps)
     fit = train_study(
-        [job.files, *job.scans],
-        b0_threshold=job.b0_threshold,
-        shell_tolerance=job.shell_tolerance,
-        **_network_options(job, team),
+        scans, b0_threshold=job.b0_threshold, shell_tolerance=job.shell_tolerance, **options
     )
     if team.is_first:
-        _write_json(_describe_history(fit.history, fit.weights), job.out_dir / "history.json")
-        save_weights(fit.network, job.out_dir / "weights.safetensors")
+        history = _describe_history(fit.history, fit.weights) | {"scans": fit.losses}
+        _write_json(history, job.out_dir / "history.json")
+        save_weights(fit.network, job.out_dir / "weights.safetensors", job.preset)
     return fit.details | {"preset": job.preset}
 
 

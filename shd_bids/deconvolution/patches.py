@@ -59,9 +59,38 @@ class MaskedScan:
         """Views to train on."""
         return self.views[1:] or self.views
 
+    @property
+    def inner(self) -> tuple[slice, ...]:
+        """Part of the box that training patches lie in: all of it, and what is beyond is empty."""
+        return (slice(None),) * 3
+
     def patch(self, row: Int[Tensor, "batch x y z"], view: View) -> "Patch":
         """Look up voxels by their rows."""
         return Patch(view.physics, self.dwi[row], view.start[row].float(), row > 0)
+
+
+@dataclass(frozen=True)
+class TrainingBlock(MaskedScan):
+    """A block cut out of a scan, only to be trained on: all of its views are for that.
+
+    Attributes
+    ----------
+    margin
+        Voxels at each side of the box, along each axis, that are there for the start alone.
+    """
+
+    margin: tuple[tuple[int, int], ...]
+
+    @property
+    def training_views(self) -> tuple[View, ...]:
+        """Views to train on."""
+        return self.views
+
+    @property
+    def inner(self) -> tuple[slice, ...]:
+        """The box without its margin, so that no patch takes a cut for the rim of the brain."""
+        sides = zip(self.margin, self.row.shape, strict=True)
+        return tuple(slice(low, size - high) for (low, high), size in sides)
 
 
 @dataclass(frozen=True)
@@ -149,7 +178,7 @@ class PatchSampler:
         self.scans = scans
         self.patch = patch
         self.generator = generator
-        self.centres = [scan.row.nonzero().cpu() for scan in scans]
+        self.centres = [scan.row[scan.inner].nonzero().cpu() for scan in scans]
         self.last = torch.tensor([len(centre) for centre in self.centres]).cumsum(0)
 
     def draw(self, n_patch: int) -> Patch:
@@ -161,12 +190,25 @@ class PatchSampler:
         view = scan.training_views[self._number(len(scan.training_views))]
         chosen = torch.randint(len(centres), (n_patch,), generator=self.generator)
         shift = torch.randint(self.patch, (n_patch, 3), generator=self.generator)
-        corners = (centres[chosen] - shift).tolist()
-        row = torch.stack([_cut(scan.row, corner, self.patch) for corner in corners])
+        corners = centres[chosen] - shift
+        if isinstance(scan, TrainingBlock):
+            corners = _move_inside(corners, scan, self.patch)
+        row = torch.stack([_cut(scan.row, corner, self.patch) for corner in corners.tolist()])
         return scan.patch(row, view)
 
     def _number(self, limit: int) -> int:
         return int(torch.randint(limit, (), generator=self.generator))
+
+
+def _move_inside(
+    corners: Int[Tensor, "patch 3"], block: TrainingBlock, length: int
+) -> Int[Tensor, "patch 3"]:
+    """Move cubes that begin near the end of a block's inner part into it, as far as they fit."""
+    size = torch.tensor([part.stop - part.start for part in block.inner])
+    low = torch.tensor([part.start for part in block.inner])
+    # A block smaller than the cube is one at the rim of the image, beyond which nothing lies.
+    last = (size - length).clamp(min=0)
+    return torch.minimum(corners.clamp(min=0), last) + low
 
 
 def _cut(volume: Tensor, corner: list[int], length: int) -> Tensor:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from shd_bids.errors import ConfigError
 from shd_bids.sphere.harmonics import largest_degree
 
+#: A study is trained for as many times the steps of one scan as it has scans, up to this.
+_MOST_SCANS_WORTH_STEPS = 8
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -122,3 +125,14 @@ def get_preset(name: str) -> Preset:
     if name not in PRESETS:
         raise ConfigError(f"--shd-preset {name} is unknown; choose one of {', '.join(PRESETS)}.")
     return PRESETS[name]
+
+
+def steps_of_study(preset: Preset, n_scan: int) -> int:
+    """Give how long a network is trained for a study: longer with more scans, up to eight times.
+
+    Examples
+    --------
+    >>> [steps_of_study(PRESETS["fast"], n) for n in (1, 3, 1000)]
+    [400, 1200, 3200]
+    """
+    return preset.steps * min(n_scan, _MOST_SCANS_WORTH_STEPS)

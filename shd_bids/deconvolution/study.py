@@ -2,29 +2,32 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from shd_bids.errors import GradientTableError, ResponseError
+from shd_bids.errors import GradientTableError, ResponseError, ShdBidsError
 
 from .computing import Computing
-from .fit import build_network, describe_fit, limit_degree, prepare_scan
-from .forward import build_signal_model
+from .fit import build_network, describe_fit, limit_degree
 from .history import CHECKPOINT_SECONDS, History
-from .inputs import ScanFiles, load_scan, read_acquisition
-from .losses import LossWeights
+from .inputs import ScanFiles, read_acquisition
+from .losses import LossWeights, ShdLoss
 from .network import ShdNetwork
 from .parallel import Team
-from .patches import MaskedScan
 from .presets import Preset
 from .solution import TISSUES
+from .stream import CutScan, ScanReader, ScanStream
 from .train import train
 
 LOGGER = logging.getLogger(__name__)
+
+_READERS = 3
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,9 @@ class StudyFit:
         Of the training.
     weights
         Of the terms of the loss.
+    losses
+        For each scan its ``file`` and ``n_voxel``, and the mean terms of the loss in a block of it
+        that is drawn anew, ``start`` being their sum without training; or why the scan ``failed``.
     details
         Settings and times, for the summary.
     """
@@ -46,6 +52,7 @@ class StudyFit:
     network: ShdNetwork
     history: History
     weights: LossWeights
+    losses: list[dict[str, Any]]
     details: dict[str, Any]
 
 
@@ -66,10 +73,11 @@ def train_study(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     team: Team = Team(),  # noqa: B008  # frozen
 ) -> StudyFit:
-    """Fit one network to many scans; each process of a team loads its share of them.
+    """Fit one network to many scans, of which a few blocks at a time are in memory.
 
-    Every voxel of the study counts the same; only where there are fewer scans than processes, a
-    scan counts by the processes that have it. The other options are those of ``fit_shd``.
+    Each process of a team visits its share of the scans. Every scan counts the same, whatever its
+    size; only where there are fewer scans than processes, a scan counts by the processes that have
+    it. A scan that cannot be read is left out. The other options are those of ``fit_shd``.
 
     Parameters
     ----------
@@ -82,6 +90,8 @@ def train_study(
         If a scan has another number of shells than the first.
     ResponseError
         If a scan has responses of other tissues than the first.
+    TrainingError
+        If none of the scans can be used, or the loss explodes.
     """
     computing = Computing.set_up(device, precision, n_threads, team)
     lmax = limit_degree(lmax, preset)
@@ -89,30 +99,72 @@ def train_study(
     generator = torch.Generator().manual_seed(random_seed)
     network = build_network(model, preset, n_shell, tissues, lmax, generator)
     network.to(computing.device)
-    start = time.monotonic()
-    prepared = [
-        _load(files, network, preset, random_seed, b0_threshold, shell_tolerance)
-        for files in team.share(scans)
-    ]
-    loading_seconds = time.monotonic() - start
+    reader = ScanReader(network, preset, b0_threshold, shell_tolerance, random_seed)
     weights = LossWeights.for_model(model, tv_weight)
-    history = train(
-        network,
-        prepared,
-        preset,
-        weights=weights,
-        generator=generator,
-        compute_dtype=computing.dtype,
-        checkpoint_file=checkpoint_file,
-        checkpoint_seconds=checkpoint_seconds,
-        team=team,
-    )
+    own = team.share(scans)
+    start = time.monotonic()
+    with closing(ScanStream(own, reader, preset.steps)) as stream:
+        history = train(
+            network,
+            stream,
+            preset,
+            weights=weights,
+            generator=generator,
+            compute_dtype=computing.dtype,
+            checkpoint_file=checkpoint_file,
+            checkpoint_seconds=checkpoint_seconds,
+            team=team,
+        )
+    seconds = time.monotonic() - start
+    criterion = ShdLoss(network.lmax, preset.loss_n_side, weights).to(computing.device)
+    own_losses = list(_evaluate(own, reader, criterion, computing.dtype))
+    by_file = {loss["file"]: loss for losses in team.gather(own_losses) for loss in losses}
     details = describe_fit(network, preset, weights, computing, random_seed) | {
         "n_scan": len(scans),
-        "loading_seconds": loading_seconds,
         "training_seconds": history.seconds[-1],
+        "reading_and_training_seconds": seconds,
     }
-    return StudyFit(network, history, weights, details)
+    losses = [by_file[str(files.dwi_file)] for files in scans]
+    return StudyFit(network, history, weights, losses, details)
+
+
+@torch.no_grad()
+def _evaluate(
+    scans: Sequence[ScanFiles], reader: ScanReader, criterion: ShdLoss, compute_dtype: torch.dtype
+) -> Iterator[dict[str, Any]]:
+    """Judge the network by one block of each scan, in the first of its views."""
+    network = reader.network
+    with ThreadPoolExecutor(_READERS) as readers:
+        for first in range(0, len(scans), _READERS):
+            some = scans[first : first + _READERS]
+            for files, cut in zip(some, readers.map(_Reading(reader), some), strict=True):
+                if isinstance(cut, str):
+                    yield {"file": str(files.dwi_file), "failed": cut}
+                    continue
+                (block,) = cut.prepare(reader.device)
+                patch = block.patch(block.row[block.inner].unsqueeze(0), block.views[0])
+                given = patch.physics, patch.dwi, patch.start
+                terms = criterion(network(*given, compute_dtype), patch)
+                initial = criterion(network.initial(*given), patch)
+                yield {
+                    "file": str(files.dwi_file),
+                    "n_voxel": int(patch.mask.sum()),
+                    **{name: value.item() for name, value in terms.items()},
+                    "start": initial["total"].item(),
+                }
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Reads a block to judge by; what is wrong with a scan takes its place."""
+
+    reader: ScanReader
+
+    def __call__(self, files: ScanFiles) -> CutScan | str:
+        try:
+            return self.reader.read(files, "evaluation", n_block=1)
+        except ShdBidsError as error:
+            return str(error)
 
 
 def _common_acquisition(
@@ -135,22 +187,3 @@ def _common_acquisition(
                 "the same responses, or train them apart."
             )
     return counts[0], tissues[0]
-
-
-def _load(
-    files: ScanFiles,
-    network: ShdNetwork,
-    preset: Preset,
-    random_seed: int,
-    b0_threshold: float,
-    shell_tolerance: float,
-) -> MaskedScan:
-    inputs = load_scan(files, b0_threshold, shell_tolerance)
-    model = build_signal_model(inputs.gradients, inputs.shells, inputs.responses, network.lmax)
-    # A generator of its own: what is hidden does not depend on the process that has the scan.
-    generator = torch.Generator().manual_seed(random_seed)
-    scan = prepare_scan(
-        inputs.dwi, inputs.mask, inputs.affine, model, network, preset=preset, generator=generator
-    )
-    LOGGER.info("Loaded %s: %d voxels.", files.dwi_file, len(scan.dwi) - 1)
-    return scan

@@ -1,6 +1,5 @@
 """Unsupervised training of the network on the scan that it will deconvolve."""
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -16,9 +15,10 @@ from .interruption import on_termination
 from .losses import LossWeights, ShdLoss
 from .network import ShdNetwork
 from .parallel import Team
-from .patches import MaskedScan, PatchSampler
+from .patches import MaskedScan
 from .presets import Preset
 from .state import TrainingState
+from .stream import FixedPool, MovingSampler, ScanStream, digest
 
 LOGGER = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ _N_CALIBRATION = 16
 @torch.no_grad()
 def calibrate(
     network: ShdNetwork,
-    sampler: PatchSampler,
+    sampler: MovingSampler,
     n_patch: int,
     compute_dtype: torch.dtype,
     team: Team,
@@ -46,7 +46,7 @@ def calibrate(
         norm.momentum = None  # a cumulative mean
     network.train()
     for _ in range(_N_CALIBRATION):
-        patch = sampler.draw(n_patch)
+        patch = sampler.draw(0, n_patch)
         network(patch.physics, patch.dwi, patch.start, compute_dtype)
     for name in ("running_mean", "running_var"):
         team.average_([getattr(norm, name) for norm in norms])
@@ -54,7 +54,7 @@ def calibrate(
 
 def train(
     network: ShdNetwork,
-    scans: Sequence[MaskedScan],
+    scans: Sequence[MaskedScan] | ScanStream,
     preset: Preset,
     *,
     weights: LossWeights,
@@ -76,7 +76,7 @@ def train(
     network
         On the device where it shall be trained; changed in place.
     scans
-        On the same device.
+        On the same device, all in memory or visited in turn.
     preset
         Schedule.
     weights
@@ -107,18 +107,18 @@ def train(
     DeviceError
         If not even one patch fits in the memory of the card.
     """
-    criterion = ShdLoss(network.lmax, preset.loss_n_side, weights).to(scans[0].dwi.device)
+    pool = scans if isinstance(scans, ScanStream) else FixedPool(scans)
+    criterion = ShdLoss(network.lmax, preset.loss_n_side, weights).to(network.to_sh.device)
     settings = {
         **asdict(preset),
         "loss_weights": asdict(weights),
         "network": network.settings.to_metadata() | {"lmax": network.lmax},
         "precision": str(compute_dtype),
-        "random_seed": _digest(generator.get_state()),
-        # A thousand voxels tell one scan from another.
-        "data": team.gather([_digest(scan.dwi[:: len(scan.dwi) // 1000 + 1]) for scan in scans]),
+        "random_seed": digest(generator.get_state().numpy().tobytes()),
+        "data": team.gather(pool.identity),
     }
     generator = team.own_generator(generator)
-    sampler = PatchSampler(scans, preset.patch, generator)
+    sampler = MovingSampler(pool, preset.patch, generator)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=preset.learning_rate, weight_decay=_WEIGHT_DECAY
     )
@@ -149,14 +149,14 @@ def train(
     network.eval()
     clock = Clock(training.history, preset.steps, checkpoint_seconds)
     record_every = max(preset.steps // _N_RECORD, min(preset.steps // 20, _STEPS_OF_RECORD), 1)
-    n_voxel = team.gather(int(sampler.last[-1]))  # processes count by the voxels of their scans
-    weight = n_voxel[team.rank] * team.size / sum(n_voxel)
+    amounts = team.gather(pool.amount)  # processes count by what they have to train on
+    weight = amounts[team.rank] * team.size / sum(amounts)
     gradient = BatchGradient(network, criterion, compute_dtype, team, weight)
     total: dict[str, Tensor] = {}
     handles_end = checkpoint_file is not None and team.is_first
     with on_termination(save_at_the_end) if handles_end else nullcontext():
         while training.step < preset.steps:
-            for name, value in gradient(sampler.draw(preset.batch)).items():
+            for name, value in gradient(sampler.draw(training.step, preset.batch)).items():
                 total[name] = total.get(name, 0.0) + value
             nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
             optimiser.step()
@@ -184,7 +184,3 @@ def _average(sums: dict[str, Tensor], team: Team) -> tuple[dict[str, float], flo
     terms = dict(zip(sums, added, strict=True))
     n_voxel = terms.pop("n_voxel")
     return {name: value / n_voxel for name, value in terms.items()}, n_voxel
-
-
-def _digest(values: Tensor) -> str:
-    return hashlib.sha256(values.cpu().numpy().tobytes()).hexdigest()

@@ -8,29 +8,37 @@ from .gradients import GradientTable
 from .shells import Shells
 from .transforms import VolumeTransforms
 
+# What each column is, and its unit.
 DESCRIPTIONS = {
-    "bval": "b-value, s/mm²",
-    "shell": "b-value of the shell that the volume belongs to, s/mm²",
-    "grad_x": "x component of the gradient direction as the head saw it, scanner RAS+ axes",
-    "grad_y": "y component of the gradient direction as the head saw it, scanner RAS+ axes",
-    "grad_z": "z component of the gradient direction as the head saw it, scanner RAS+ axes",
-    "mean_signal": "mean of the preprocessed signal in the brain mask, scanner units",
-    "shell_ratio": "mean signal over the median of its shell's; far from 1 is a doubtful volume",
-    "trans_x": "movement of the head from the first b=0 volume, to the right, mm",
-    "trans_y": "movement of the head from the first b=0 volume, forwards, mm",
-    "trans_z": "movement of the head from the first b=0 volume, upwards, mm",
-    "rot_x": "turn of the head about the left-right axis, radians",
-    "rot_y": "turn of the head about the front-back axis, radians",
-    "rot_z": "turn of the head about the vertical axis, radians",
+    "bval": ("b-value", "s/mm^2"),
+    "shell": ("b-value of the shell that the volume belongs to", "s/mm^2"),
+    "grad_x": ("x component of the gradient as the head saw it, scanner RAS+ axes", "1"),
+    "grad_y": ("y component of the gradient as the head saw it, scanner RAS+ axes", "1"),
+    "grad_z": ("z component of the gradient as the head saw it, scanner RAS+ axes", "1"),
+    "mean_signal": ("mean of the preprocessed signal in the brain mask", "scanner units"),
+    "shell_ratio": ("mean signal over the median of its shell's; far from 1 is doubtful", "1"),
+    "trans_x": ("movement of the head from the first b=0 volume, to the right", "mm"),
+    "trans_y": ("movement of the head from the first b=0 volume, forwards", "mm"),
+    "trans_z": ("movement of the head from the first b=0 volume, upwards", "mm"),
+    "rot_x": ("turn of the head about the left-right axis", "rad"),
+    "rot_y": ("turn of the head about the front-back axis", "rad"),
+    "rot_z": ("turn of the head about the vertical axis", "rad"),
     "framewise_displacement": (
-        "movement from the volume before, mm: sum of translations and of rotations on a sphere of "
-        "50 mm (Power et al., NeuroImage 59, 2012)"
+        "movement from the volume before: sum of translations and of rotations on a sphere of "
+        "50 mm (Power et al., NeuroImage 59, 2012)",
+        "mm",
     ),
-    "eddy_x": "eddy-current displacement along the phase axis, mm per mm along the image's x axis",
-    "eddy_y": "eddy-current displacement along the phase axis, mm per mm along the image's y axis",
-    "eddy_z": "eddy-current displacement along the phase axis, mm per mm along the image's z axis",
-    "eddy_offset": "eddy-current displacement along the phase axis in the centre of the image, mm",
-    "num_bad_slices": "slices with signal dropout, which were replaced by their prediction",
+    "eddy_x": ("eddy-current displacement along the phase axis, along the image's x axis", "mm/mm"),
+    "eddy_y": ("eddy-current displacement along the phase axis, along the image's y axis", "mm/mm"),
+    "eddy_z": ("eddy-current displacement along the phase axis, along the image's z axis", "mm/mm"),
+    "eddy_offset": (
+        "eddy-current displacement along the phase axis in the centre of the image",
+        "mm",
+    ),
+    "num_bad_slices": (
+        "slices with signal dropout, which were replaced by their prediction",
+        "1",
+    ),
 }
 
 

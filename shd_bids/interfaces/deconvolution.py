@@ -7,10 +7,19 @@ process which runs the graph never holds a card.
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nipype.interfaces.base import Directory, File, SimpleInterface, TraitedSpec, isdefined, traits
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    Directory,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
 
 from shd_bids.config import FOD_MODELS, TISSUES
 
@@ -19,23 +28,28 @@ from .process import run_program
 from .series import SeriesInputSpec
 
 
-class _FitFodfInputSpec(SeriesInputSpec):
-    mask_file = File(exists=True, mandatory=True, desc="brain mask")
-    response_files = traits.Dict(
-        traits.Str, File(exists=True), mandatory=True, desc="MRtrix3 text by tissue"
-    )
+class NetworkInputSpec(BaseInterfaceInputSpec):
+    """What decides how a model is fitted, to one scan or to many."""
+
     model = traits.Enum(*FOD_MODELS, mandatory=True, desc="method")
     lmax = traits.Int(mandatory=True, desc="largest harmonic degree")
     preset = traits.Str("fast", usedefault=True, desc="size and schedule of the network")
     n_step = traits.Int(desc="training steps instead of the preset's")
     tv_weight = traits.Float(desc="weight of the total variation")
-    weights_file = File(exists=True, desc="network weights to start from")
     random_seed = traits.Int(0, usedefault=True, desc="seed of the training")
     precision = traits.Str("auto", usedefault=True, desc="arithmetic of the network")
     device = traits.Str("cpu", usedefault=True, desc="cuda or cpu")
-    use_gpu = traits.Bool(False, usedefault=True, nohash=True, desc="takes a slot of a card")
     n_threads = traits.Int(1, usedefault=True, nohash=True, desc="threads")
     checkpoint_dir = Directory(nohash=True, desc="where training is resumed from")
+
+
+class _FitFodfInputSpec(SeriesInputSpec, NetworkInputSpec):
+    mask_file = File(exists=True, mandatory=True, desc="brain mask")
+    response_files = traits.Dict(
+        traits.Str, File(exists=True), mandatory=True, desc="MRtrix3 text by tissue"
+    )
+    weights_file = File(exists=True, desc="network weights to start from")
+    use_gpu = traits.Bool(False, usedefault=True, nohash=True, desc="takes a slot of a card")
 
 
 class _FitFodfOutputSpec(TraitedSpec):
@@ -74,39 +88,53 @@ class FitFodf(SimpleInterface):
         return runtime
 
     def _job(self, out_dir: Path) -> dict[str, Any]:
-        """Describe the fit; the checkpoints of another fit are never met."""
+        """Describe the fit."""
         spec = self.inputs
-
-        def given(name: str) -> Any:
-            value = getattr(spec, name)
-            return value if isdefined(value) else None
-
-        job = {
+        job = describe_job(spec) | {
             "dwi_file": spec.dwi_file,
             "gradients_file": spec.gradients_file,
             "mask_file": spec.mask_file,
             "responses": dict(spec.response_files),
-            "model": spec.model,
-            "preset": spec.preset,
-            "n_step": given("n_step"),
-            "tv_weight": given("tv_weight"),
-            "lmax": spec.lmax,
-            "b0_threshold": spec.b0_threshold,
-            "shell_tolerance": spec.shell_tolerance,
-            "device": spec.device,
-            "precision": spec.precision,
-            "random_seed": spec.random_seed,
-            "weights_file": given("weights_file"),
+            "weights_file": given(spec, "weights_file"),
         }
         files = [spec.dwi_file, spec.gradients_file, spec.mask_file, *spec.response_files.values()]
-        stamps = [(file, Path(file).stat().st_size, Path(file).stat().st_mtime) for file in files]
-        digest = hashlib.sha256(json.dumps([job, stamps]).encode()).hexdigest()[:16]
-        checkpoint_dir = Path(given("checkpoint_dir") or out_dir / "checkpoints") / digest
-        return job | {
-            "n_threads": spec.n_threads,
-            "checkpoint_dir": str(checkpoint_dir),
-            "out_dir": str(out_dir),
-        }
+        return place_job(job, spec, files, out_dir)
+
+
+def given(spec: Any, name: str) -> Any:
+    """Give an input of a node, or None where it is not set."""
+    value = getattr(spec, name)
+    return value if isdefined(value) else None
+
+
+def describe_job(spec: Any) -> dict[str, Any]:
+    """Give the part of a job file that is the same for one scan and for many."""
+    return {
+        "model": spec.model,
+        "preset": spec.preset,
+        "n_step": given(spec, "n_step"),
+        "tv_weight": given(spec, "tv_weight"),
+        "lmax": spec.lmax,
+        "b0_threshold": spec.b0_threshold,
+        "shell_tolerance": spec.shell_tolerance,
+        "device": spec.device,
+        "precision": spec.precision,
+        "random_seed": spec.random_seed,
+    }
+
+
+def place_job(
+    job: dict[str, Any], spec: Any, files: Sequence[str], out_dir: Path
+) -> dict[str, Any]:
+    """Say where a job writes, and where its checkpoints are: those of another are never met."""
+    stamps = [(file, Path(file).stat().st_size, Path(file).stat().st_mtime) for file in files]
+    digest = hashlib.sha256(json.dumps([job, stamps]).encode()).hexdigest()[:16]
+    checkpoint_dir = Path(given(spec, "checkpoint_dir") or out_dir / "checkpoints") / digest
+    return job | {
+        "n_threads": spec.n_threads,
+        "checkpoint_dir": str(checkpoint_dir),
+        "out_dir": str(out_dir),
+    }
 
 
 def _split_fractions(fractions_file: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Nodes that put results under their final names, each file by rename."""
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from nipype.interfaces.base import (
 )
 
 from shd_bids.bids.files import replace_file, write_json
+
+LOGGER = logging.getLogger(__name__)
 
 
 class _SaveDerivativesInputSpec(BaseInterfaceInputSpec):
@@ -41,8 +44,10 @@ class _SaveDerivativesOutputSpec(TraitedSpec):
 class SaveDerivatives(SimpleInterface):
     """Copy the files of one step to the output dataset, with their sidecars.
 
-    It runs every time, since the output may have been deleted; a file that is there already, of
-    the same size and time, is not copied again.
+    What it may write and was not given, such as a bundle that is not found any more, is taken
+    away: an earlier run left it, and it does not belong to what stands beside it now. It runs
+    every time, since the output may have been deleted; a file that is there already, of the same
+    size and time, is not copied again.
     """
 
     input_spec = _SaveDerivativesInputSpec
@@ -62,6 +67,8 @@ class SaveDerivatives(SimpleInterface):
                 content = relink(sidecars[key] | found, self.inputs.relinked or {})
                 _write_sidecar(content, destination)
             out_files[key] = str(destination)
+        for key in self.inputs.paths.keys() - self.inputs.in_files.keys():
+            remove_file(output_dir / self.inputs.paths[key])
         self._results["out_files"] = out_files
         return runtime
 
@@ -98,6 +105,19 @@ def save_file(source: Path, destination: Path) -> None:
             return
     replace_file(source, destination)
     os.utime(destination, ns=(told.st_atime_ns, told.st_mtime_ns))
+
+
+def remove_file(file: Path) -> None:
+    """Take away a file of an earlier run, and its sidecar if it tells of nothing else."""
+    if not file.is_file():
+        return
+    LOGGER.info("%s is of an earlier run and was not made again: it is removed.", file.name)
+    file.unlink()
+    stem = file.name.split(".")[0]
+    sidecar_file = file.with_name(f"{stem}.json")
+    others = [other for other in file.parent.glob(f"{stem}.*") if other != sidecar_file]
+    if not others:
+        sidecar_file.unlink(missing_ok=True)
 
 
 def _write_sidecar(content: dict[str, Any], data_file: Path) -> None:

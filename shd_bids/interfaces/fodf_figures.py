@@ -18,7 +18,8 @@ from shd_bids.reports.figures.images import (
     plot_residual,
     plot_voxel_selection,
 )
-from shd_bids.reports.figures.region import choose_region
+from shd_bids.reports.figures.peaks import plot_peaks
+from shd_bids.reports.figures.region import choose_regions
 from shd_bids.reports.figures.response import plot_responses
 from shd_bids.reports.figures.slabs import plot_slabs
 from shd_bids.reports.figures.style import model_name
@@ -98,22 +99,32 @@ class _PlotFodfInputSpec(_ModelsInputSpec):
 
 
 class PlotFodf(SimpleInterface):
-    """Picture the fibre orientations of all models in the same voxels."""
+    """Picture fibre orientations and peaks of all models in the same voxels."""
 
     input_spec = _PlotFodfInputSpec
     output_spec = FiguresOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        spec, out_file = self.inputs, Path(runtime.cwd) / "fodf.png"
+        spec, out = self.inputs, Path(runtime.cwd)
         affine, mask = read_affine(spec.mask_file), read_mask(spec.mask_file)
         fodf_sh = {
             model: read_array(files["WM"])
             for model, files in zip(spec.models, spec.fod_files, strict=True)
         }
         nufo = read_array(spec.map_files[0]["nufo"])
-        region = choose_region(fodf_sh[spec.models[0]], nufo, mask, affine)
-        plot_fodf(fodf_sh, read_array(spec.b0_file), mask, affine, region, out_file)
-        self._results["out_files"] = {"fodf": str(out_file)}
+        regions = choose_regions(fodf_sh[spec.models[0]], nufo, mask, affine)
+        b0 = read_array(spec.b0_file)
+        files = {name: out / f"{name}.png" for name in ("fodf", "peaks")}
+        plot_fodf(fodf_sh, b0, mask, affine, regions, files["fodf"])
+        peaks, afd = (
+            {
+                model: read_array(maps[name])
+                for model, maps in zip(spec.models, spec.map_files, strict=True)
+            }
+            for name in ("peaks", "afd")
+        )
+        plot_peaks(peaks, afd, mask, affine, regions, files["peaks"])
+        self._results["out_files"] = {name: str(file) for name, file in files.items()}
         return runtime
 
 

@@ -17,6 +17,7 @@ from nipype.interfaces.base import (
 
 from shd_bids import __version__
 from shd_bids.anat.brain import MASK_METHODS
+from shd_bids.bids.columns import column_fields
 from shd_bids.bids.files import write_text
 from shd_bids.dwi.judgement import Judgement, Verdict, judge
 from shd_bids.dwi.outliers import slice_report
@@ -64,7 +65,7 @@ class WriteQuality(SimpleInterface):
         self._results["qc_file"] = write_table(columns, out / "qc.tsv")
         self._results["judgement_files"] = {"judgement": str(out / "judgement.html")}
         self._results["quality_fields"] = {
-            **{name: {"Description": _describe(name)} for name in measures},
+            **column_fields({name: _describe(name) for name in measures}),
             "Judgements": {one.name: _as_fields(one) for one in judgements},
             "GradientCheck": spec.gradient_fields,
         }
@@ -100,9 +101,9 @@ class WriteSliceQuality(SimpleInterface):
         return runtime
 
 
-def _describe(name: str) -> str:
+def _describe(name: str) -> tuple[str, str]:
     meaning, unit = describe_measure(name)
-    return f"{meaning} ({unit})" if unit else meaning
+    return meaning, unit or "1"
 
 
 def _as_fields(one: Judgement) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 import ctypes
 import logging
+import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from shd_bids.deconvolution.interruption import EXIT_CODE
@@ -17,7 +18,9 @@ _PR_SET_PDEATHSIG = 1
 _KEPT_LINES = 40
 
 
-def run_program(command: list[str], cwd: Path) -> None:
+def run_program(
+    command: list[str], cwd: Path, environment: Mapping[str, str] | None = None
+) -> None:
     """Run a program, pass its output to the log line by line, and end with it.
 
     Parameters
@@ -26,6 +29,8 @@ def run_program(command: list[str], cwd: Path) -> None:
         Program and arguments.
     cwd
         Where it runs.
+    environment
+        Variables beside those of this process.
 
     Raises
     ------
@@ -35,6 +40,7 @@ def run_program(command: list[str], cwd: Path) -> None:
     child = subprocess.Popen(
         command,
         cwd=cwd,
+        env={**os.environ, **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -8,8 +8,9 @@ from nipype.interfaces.base import File, SimpleInterface, TraitedSpec, traits
 
 from shd_bids.config import TISSUES
 from shd_bids.errors import ResponseError
+from shd_bids.response.average import match_intensity, relative_intensity
 from shd_bids.response.estimate import estimate_responses, tissues_for_protocol
-from shd_bids.response.io import read_response, write_response
+from shd_bids.response.io import Response, read_response, write_response
 
 from .nifti import read_mask, write_array
 from .series import SeriesInputSpec, load_gradients, load_series
@@ -60,6 +61,10 @@ class _LoadResponseInputSpec(SeriesInputSpec):
     files = traits.Dict(
         traits.Str, File(exists=True), mandatory=True, desc="MRtrix3 text by tissue"
     )
+    match_intensity = traits.Bool(
+        False, usedefault=True, desc="bring them to the brightness of the scan"
+    )
+    mask_file = File(exists=True, desc="brain mask, to tell that brightness")
 
 
 class LoadResponse(SimpleInterface):
@@ -71,20 +76,43 @@ class LoadResponse(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         _, shells = load_gradients(self.inputs)
         usable, _ = tissues_for_protocol(shells)
-        out, files, given = Path(runtime.cwd), {}, self.inputs.files
+        out, given = Path(runtime.cwd), self.inputs.files
         if len(given) > shells.n_shell:
             raise ResponseError(
                 f"--response gives {len(given)} tissues, but {shells.n_shell} shells (b=0 "
                 f"included) tell only {len(usable)} apart. Give {' and '.join(usable)}."
             )
-        for tissue in TISSUES:
-            if tissue in given:
-                response = read_response(Path(given[tissue]), tissue, shells.bvals)
-                write_response(response, out / f"response_{tissue}.txt")
-                files[tissue] = str(out / f"response_{tissue}.txt")
-        names = ", ".join(Path(given[tissue]).name for tissue in files)
-        self._results["response_files"] = files
-        self._results["method"] = f"read from files ({names})"
+        responses = {
+            tissue: read_response(Path(given[tissue]), tissue, shells.bvals)
+            for tissue in TISSUES
+            if tissue in given
+        }
+        names = ", ".join(Path(given[tissue]).name for tissue in responses)
+        method = f"read from files ({names})"
+        if self.inputs.match_intensity:
+            own = self._own_responses()
+            method += (
+                f" and multiplied by {relative_intensity(own, responses):.4g}, the intensity of "
+                "this scan beside theirs"
+            )
+            responses = match_intensity(responses, own)
+        files = {tissue: out / f"response_{tissue}.txt" for tissue in responses}
+        for tissue, response in responses.items():
+            write_response(response, files[tissue])
+        self._results["response_files"] = {tissue: str(file) for tissue, file in files.items()}
+        self._results["method"] = method
         self._results["tissues_reason"] = f"responses of {' and '.join(files)} were given"
         self._results["voxel_counts"] = {}
         return runtime
+
+    def _own_responses(self) -> dict[str, Response]:
+        dwi, gradients, shells = load_series(self.inputs)
+        mask = read_mask(self.inputs.mask_file)
+        try:
+            return estimate_responses(dwi, gradients, shells, mask).responses
+        except ResponseError as error:
+            raise ResponseError(
+                "--response cannot be brought to the intensity of this scan, because the scan's "
+                f"own responses cannot be estimated: {error} Give --response-intensity as-given "
+                "to take the files as they are."
+            ) from error

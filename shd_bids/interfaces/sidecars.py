@@ -20,6 +20,7 @@ from shd_bids.bids.files import gzip_trailer
 from shd_bids.bids.sidecars import (
     fodf_sidecar,
     generic_sidecar,
+    model_fields,
     model_sidecar,
     response_sidecar,
     tractogram_sidecar,
@@ -29,7 +30,11 @@ from shd_bids.response.io import Response, read_response
 from .series import load_gradients
 
 MAP_DESCRIPTIONS = {
-    "peaks": ("Fibre directions, three components per peak, scaled by its amplitude.", "1"),
+    "peaks": (
+        "Fibre directions in scanner RAS+ axes, largest first: three components per peak, scaled "
+        "by its amplitude; NaN where there is no more.",
+        "1",
+    ),
     "rmse": ("Root mean squared residual over the b=0 signal of the WM response.", "1"),
     "afd": ("Total apparent fibre density: integral of the fODF.", "1"),
     "nufo": ("Number of fibre orientations.", "1"),
@@ -42,10 +47,15 @@ _TRACK_MAPS = {
     "ends": ("Number of streamlines that begin or end in each voxel.", "1"),
     "meanlength": ("Mean length of the streamlines that pass through each voxel.", "mm"),
 }
-_ENCODINGS = {
-    "peaks": {"EncodingAxis": 3, "Reference": "xyz", "Type": "3vector"},
-    "dec": {"EncodingAxis": 3, "Reference": "xyz", "Type": "dec"},
+_ENCODINGS: dict[str, dict[str, Any]] = {
+    "peaks": {
+        "OrientationEncoding": {"EncodingAxis": 3, "Reference": "xyz", "Type": "3vector"},
+        "AntipodalSymmetry": True,
+    },
+    "dec": {"OrientationEncoding": {"EncodingAxis": 3, "Reference": "xyz", "Type": "dec"}},
 }
+
+_HALF_EDGE = "half the smallest edge of the series' voxels"
 
 
 class _GradientsInputSpec(BaseInterfaceInputSpec):
@@ -55,7 +65,7 @@ class _GradientsInputSpec(BaseInterfaceInputSpec):
     response_files = traits.Dict(
         traits.Str, File(exists=True), mandatory=True, desc="MRtrix3 text by tissue"
     )
-    sources = traits.List(traits.Str, mandatory=True, desc="BIDS URIs")
+    sources = traits.List(traits.Str, mandatory=True, desc="BIDS URIs of series and mask")
     methods = traits.Str(desc="what was done, for the methods of a run that goes on from here")
     series_file = File(exists=True, desc="the series as it is saved")
     mask_file = File(exists=True, desc="the brain mask as it is saved")
@@ -64,6 +74,9 @@ class _GradientsInputSpec(BaseInterfaceInputSpec):
 class _DescribeResponseInputSpec(_GradientsInputSpec):
     method = traits.Str(mandatory=True, desc="how the responses came about")
     voxel_counts = traits.Dict(traits.Str, traits.Int, desc="voxels averaged by tissue")
+    given_uris = traits.Dict(
+        traits.Str, traits.List(traits.Str), desc="of responses that were not estimated, by tissue"
+    )
 
 
 class _SidecarsOutputSpec(TraitedSpec):
@@ -77,14 +90,15 @@ class DescribeResponse(SimpleInterface):
     output_spec = _SidecarsOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        counts, told = self.inputs.voxel_counts or {}, _tell_next_run(self.inputs)
+        counts, given = self.inputs.voxel_counts or {}, self.inputs.given_uris or {}
+        told = _tell_next_run(self.inputs)
         self._results["sidecars"] = {
             tissue: response_sidecar(
                 tissue=tissue,
                 method=self.inputs.method,
                 bvals=response.bvals.tolist(),
                 coefficients=response.coefficients.tolist(),
-                sources=self.inputs.sources,
+                sources=given.get(tissue, self.inputs.sources),
                 version=__version__,
                 n_voxel=counts.get(tissue),
             )
@@ -99,7 +113,8 @@ class _DescribeModelInputSpec(_GradientsInputSpec):
     fod_files = traits.Dict(traits.Str, File(exists=True), mandatory=True, desc="by tissue")
     summary_file = File(exists=True, mandatory=True, desc="what was done, JSON")
     history_file = File(exists=True, desc="course of the training, JSON")
-    fod_sources = traits.List(traits.Str, mandatory=True, desc="BIDS URIs of the WM harmonics")
+    response_uris = traits.Dict(traits.Str, traits.Str, mandatory=True, desc="by tissue")
+    fod_uris = traits.Dict(traits.Str, traits.Str, mandatory=True, desc="by tissue")
 
 
 class _DescribeModelOutputSpec(TraitedSpec):
@@ -121,6 +136,8 @@ class DescribeModel(SimpleInterface):
         seed, lmax = settings.get("random_seed"), int(settings["lmax"])
         responses, lobe = _responses(spec), settings.pop("fibre_lobe", None)
         said: dict[str, Any] = {"version": __version__, "settings": settings, "random_seed": seed}
+        fit_sources = [*spec.sources, *(spec.response_uris[tissue] for tissue in responses)]
+        fods = [spec.fod_uris[tissue] for tissue in spec.fod_files]
         self._results["fod_sidecars"] = {
             tissue: fodf_sidecar(
                 model=spec.model,
@@ -128,23 +145,25 @@ class DescribeModel(SimpleInterface):
                 lmax=lmax if tissue == "WM" else 0,
                 response_bvals=responses[tissue].bvals.tolist(),
                 response_coefficients=responses[tissue].coefficients.tolist(),
-                sources=spec.sources,
+                sources=fit_sources,
                 fibre_lobe=lobe if tissue == "WM" else None,
                 **said,
             )
             | _tell_next_run(spec)
             for tissue in spec.fod_files
         }
-        describe: Callable[..., dict[str, Any]] = partial(
-            generic_sidecar, sources=spec.fod_sources, **said
-        )
+        describe: Callable[..., dict[str, Any]] = partial(generic_sidecar, **said)
         self._results["fraction_sidecars"] = {
-            tissue: describe(description=f"Volume fraction of {tissue}, 0 to 1.", units="1")
+            tissue: model_fields(spec.model)
+            | describe(description=f"Volume fraction of {tissue}, 0 to 1.", units="1", sources=fods)
             for tissue in ("WM", "GM", "CSF")
         }
+        map_sources = dict.fromkeys(MAP_DESCRIPTIONS, fods[:1])
+        map_sources["rmse"] = [*fods, *fit_sources]
         self._results["map_sidecars"] = {
-            name: describe(description=description, units=units)
-            | ({"OrientationEncoding": _ENCODINGS[name]} if name in _ENCODINGS else {})
+            name: model_fields(spec.model)
+            | _ENCODINGS.get(name, {})
+            | describe(description=description, units=units, sources=map_sources[name])
             for name, (description, units) in MAP_DESCRIPTIONS.items()
         }
         self._results["weights_sidecars"] = {
@@ -153,7 +172,7 @@ class DescribeModel(SimpleInterface):
                 lmax=lmax,
                 tissues=list(spec.response_files),
                 shell_bvals=next(iter(responses.values())).bvals.tolist(),
-                sources=spec.sources,
+                sources=fit_sources,
                 training=_read_history(spec.history_file),
                 **said,
             )
@@ -162,13 +181,15 @@ class DescribeModel(SimpleInterface):
 
 
 class _DescribeTractogramInputSpec(BaseInterfaceInputSpec):
+    model = traits.Str(mandatory=True, desc="that was tracked, as in file names")
     method = traits.Str(mandatory=True, desc="how streamlines were followed")
     n_streamlines = traits.Int(mandatory=True, desc="streamlines in the file")
     settings = traits.Dict(mandatory=True, desc="what was asked for")
     found = traits.Dict(mandatory=True, desc="what came out")
     random_seed = traits.Int(mandatory=True, desc="seed")
-    sources = traits.List(traits.Str, mandatory=True, desc="BIDS URIs")
+    sources = traits.List(traits.Str, mandatory=True, desc="BIDS URIs, harmonics first")
     tractogram_sources = traits.List(traits.Str, mandatory=True, desc="BIDS URI of the tractogram")
+    fine_voxel_mm = traits.Float(desc="edge of the finer map; half of the smallest if not given")
 
 
 class DescribeTractogram(SimpleInterface):
@@ -179,7 +200,8 @@ class DescribeTractogram(SimpleInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         spec = self.inputs
-        self._results["sidecars"] = {
+        made = {"TractographyMethod": spec.method, "StreamlineCount": spec.n_streamlines}
+        sidecars = {
             "tractogram": tractogram_sidecar(
                 method=spec.method,
                 n_streamlines=spec.n_streamlines,
@@ -187,16 +209,24 @@ class DescribeTractogram(SimpleInterface):
                 version=__version__,
                 settings=dict(spec.settings) | dict(spec.found),
                 random_seed=spec.random_seed,
+                spatial_reference=spec.sources[0],
             )
-        } | {
-            what: generic_sidecar(
-                description=description,
-                sources=spec.tractogram_sources,
-                version=__version__,
-                units=units,
-            )
-            for what, (description, units) in _TRACK_MAPS.items()
         }
+        for what, (description, units) in _TRACK_MAPS.items():
+            sidecars[what] = {
+                **model_fields(spec.model),
+                **made,
+                **generic_sidecar(
+                    description=description,
+                    sources=spec.tractogram_sources,
+                    version=__version__,
+                    units=units,
+                    spatial_reference="orig" if what != "tdihighres" else spec.sources[0],
+                ),
+            }
+        edge = f"{spec.fine_voxel_mm:g} mm" if isdefined(spec.fine_voxel_mm) else _HALF_EDGE
+        sidecars["tdihighres"]["Resolution"] = f"Isotropic voxels of {edge}."
+        self._results["sidecars"] = sidecars
         return runtime
 
 

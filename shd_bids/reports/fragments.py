@@ -1,5 +1,6 @@
 """Pieces of HTML for the page: tables, facts, settings. All text is escaped here."""
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -23,10 +24,11 @@ def fact_table(facts: Mapping[str, object]) -> str:
     Examples
     --------
     >>> fact_table({"Models": ["SHD-TV", "CSD"]})
-    '<table class="facts">\n<tr><th>Models</th><td>SHD-TV, CSD</td></tr>\n</table>'
+    '<table class="facts">\n<tr><th scope="row">Models</th><td>SHD-TV, CSD</td></tr>\n</table>'
     """
     rows = [
-        f"<tr><th>{escape(name.replace('_', ' '))}</th><td>{escape(_say(value))}</td></tr>"
+        f'<tr><th scope="row">{escape(name.replace("_", " "))}</th>'
+        f"<td>{escape(_say(value))}</td></tr>"
         for name, value in facts.items()
     ]
     return "\n".join(['<table class="facts">', *rows, "</table>"])
@@ -49,7 +51,8 @@ def data_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """
     first = rows[0] if rows else [""] * len(columns)
     head = "".join(
-        f"<th{_kind(value)}>{escape(name)}</th>" for name, value in zip(columns, first, strict=True)
+        f'<th scope="col"{_kind(value)}>{escape(name)}</th>'
+        for name, value in zip(columns, first, strict=True)
     )
     body = [f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in rows]
     return "\n".join(
@@ -94,24 +97,6 @@ def shells_table(
     return data_table(["b-value (s/mm²)", "volumes", "used as"], rows)
 
 
-def timings_table(seconds: Mapping[str, float]) -> str:
-    """List how long each stage took, and the total.
-
-    Parameters
-    ----------
-    seconds
-        By stage, in the order of the run.
-
-    Returns
-    -------
-    str
-        A ``<table>``.
-    """
-    rows: list[list[object]] = [[stage, duration(value)] for stage, value in seconds.items()]
-    rows.append(["total", duration(sum(seconds.values()))])
-    return data_table(["stage", "time"], rows)
-
-
 def configuration_block(toml: str) -> str:
     """Show the settings of the run, as they can be given back with ``--config-file``.
 
@@ -125,9 +110,68 @@ def configuration_block(toml: str) -> str:
     str
         A folded ``<details>``.
     """
-    return (
-        "<details><summary>Show the resolved configuration (TOML)</summary>\n"
-        f"<pre>{escape(toml)}</pre></details>"
+    return fold("Show the resolved configuration (TOML)", f"<pre>{escape(toml)}</pre>")
+
+
+def fold(title: str, html: str) -> str:
+    r"""Put what is long under a title that opens it.
+
+    Parameters
+    ----------
+    title
+        Plain text.
+    html
+        What is shown when it is opened.
+
+    Returns
+    -------
+    str
+        A ``<details>``.
+
+    Examples
+    --------
+    >>> fold("b < 100", "<p>Yes.</p>")
+    '<details><summary>b &lt; 100</summary>\n<p>Yes.</p></details>'
+    """
+    return f"<details><summary>{escape(title)}</summary>\n{html}</details>"
+
+
+def state_line(messages: Sequence[str]) -> str:
+    """Say whether a participant was finished, with what went wrong and the way to it.
+
+    Examples
+    --------
+    >>> state_line([])
+    '<p class="state"><span class="light light-good">finished</span> All steps ended well.</p>'
+    """
+    light, words = "good", "All steps ended well."
+    if messages:
+        light = "poor"
+        words = f'{escape(" ".join(messages))} <a href="#Errors">See the errors</a>'
+    state = "failed" if messages else "finished"
+    return f'<p class="state"><span class="light light-{light}">{state}</span> {words}</p>'
+
+
+def wrap_tables(html: str) -> str:
+    """Give each table a box of its own to be scrolled in, where a window is narrow."""
+    opened = re.sub(r"(<table\b)", r'<div class="scroll">\1', html)
+    return opened.replace("</table>", "</table></div>")
+
+
+def fit_headings(html: str, above: int) -> str:
+    """Move the headings of a fragment to the level below the one that it stands under.
+
+    Examples
+    --------
+    >>> fit_headings("<h4>References</h4>", above=2)
+    '<h3>References</h3>'
+    """
+    levels = [int(level) for level in re.findall(r"<h([1-6])\b", html)]
+    if not levels:
+        return html
+    shift = above + 1 - min(levels)
+    return re.sub(
+        r"(</?h)([1-6])\b", lambda found: f"{found[1]}{min(int(found[2]) + shift, 6)}", html
     )
 
 

@@ -19,7 +19,9 @@ from nireports.assembler.report import Report
 from shd_bids.bids.files import write_text
 from shd_bids.bids.names import derivative_path
 from shd_bids.reports.crashes import crash_fragment
+from shd_bids.reports.dress import dress
 from shd_bids.reports.methods import methods_fragment
+from shd_bids.reports.policy import bring_policy
 
 # Short names of the entities that nireports tells figures apart by.
 _ENTITIES = {
@@ -95,16 +97,28 @@ def assemble_report(
         spec_file, draft_file = Path(folder) / "spec.yml", Path(folder) / "page.html"
         spec = _fill_spec(participant_dir / "figures", participant_label)
         spec_file.write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
-        Report(
+        report = Report(
             output_dir,
             run_uuid,
             bootstrap_file=spec_file,
             out_filename=str(draft_file),
             reportlets_dir=participant_dir,
             subject=participant_label,
-        ).generate_report()
-        write_text(page_file, draft_file.read_text(encoding="utf-8"))
+        )
+        dress(report, spec, output_dir)
+        report.generate_report()
+        page = _with_viewer(draft_file.read_text(encoding="utf-8"))
+        write_text(page_file, bring_policy(page))  # last: it allows the scripts that are there
     return page_file
+
+
+def _with_viewer(page: str) -> str:
+    """Bring the program that turns tracts, once, where the page holds such a view."""
+    if 'class="tract-view"' not in page:
+        return page
+    script = (files("shd_bids.data") / "viewer.js").read_text(encoding="utf-8")
+    body, end = page.rsplit("</body>", 1)
+    return f"{body}<script>\n{script}</script>\n</body>{end}"
 
 
 def find_series(figures_dir: Path) -> list[Series]:
@@ -133,6 +147,7 @@ def _fill_spec(figures_dir: Path, participant_label: str) -> dict[str, Any]:
     data = files("shd_bids.data")
     spec = yaml.safe_load((data / "report_spec.yml").read_text(encoding="utf-8"))
     spec["title"] = f"shd-bids: sub-{escape(participant_label)}"
+    spec["participant"] = f"sub-{participant_label}"
     spec["template_path"] = str(data / "report.tpl")
     series = find_series(figures_dir)
     keys = {key for entities in series for key, _ in entities}
@@ -159,6 +174,8 @@ def _reportlets(
 ) -> list[dict[str, Any]]:
     stem = "_".join([f"sub-{participant_label}", *(f"{key}-{label}" for key, label in entities)])
     labels = dict(entities)
+    series = ", ".join(f"{_ENTITIES[key]} {label}" for key, label in entities)
+    of_series = series if section.get("each") == "series" else None
     # An entity that other series have and this one lacks must be asked for as absent.
     query = {_ENTITIES[key]: _index_value(key, labels.get(key)) for key in sorted(keys)}
     reportlets: list[dict[str, Any]] = []
@@ -166,12 +183,10 @@ def _reportlets(
         what = template["bids"]["desc"]
         if not any(figures_dir.glob(f"{stem}_desc-{what}_dwi.*")):
             continue
-        reportlet = {**template, "bids": {**template["bids"], **query}}
+        reportlet = {**template, "bids": {**template["bids"], **query}, "series": of_series}
         reportlet["name"] = re.sub(r"[^\w-]", "-", f"{stem}_desc-{what}")
         if entities and not reportlets:
-            reportlet["title"] = ", ".join(
-                f"{_ENTITIES[key]} {escape(label)}" for key, label in entities
-            )
+            reportlet["title"] = escape(series)
         reportlets.append(reportlet)
     return reportlets
 

@@ -1,5 +1,6 @@
 """The judgement of a scan as HTML: what asks for a look, and all limits."""
 
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -7,8 +8,10 @@ from shd_bids.dwi.judgement import Judgement, Verdict
 
 from .fragments import alert, note
 
-_HEADS = ("", "measure", "value", "good", "poor")
+_HEADS = ("verdict", "measure", "value", "good", "poor")
 _WORDS = {"gradient_check": {1: "yes", 0: "cannot be told", -1: "no"}}
+_LIGHT = re.compile(r'class="light light-(\w+)"')
+_WORST_FIRST = (Verdict.POOR, Verdict.LOOK, Verdict.GOOD)
 _SOURCES = (
     "Between good and poor, a measure asks for a look. The limits are conventions of shd-bids that "
     "mark a scan and change nothing; QSIPrep and FSL's eddy QC report most of these measures and "
@@ -43,7 +46,7 @@ def judgement_fragment(judgements: Sequence[Judgement]) -> str:
         parts.append(alert(f"Asks for a look: {listed}.", "warning"))
     if not poor and not doubtful:
         parts.append(alert("No measure that was made asks for a look.", "success"))
-    head = "".join(f"<th>{name}</th>" for name in _HEADS)
+    head = "".join(f'<th scope="col">{name}</th>' for name in _HEADS)
     rows = [f"<tr>{''.join(_cells(one))}</tr>" for one in judgements]
     return "\n".join(
         [
@@ -54,6 +57,26 @@ def judgement_fragment(judgements: Sequence[Judgement]) -> str:
             note(_SOURCES),
         ]
     )
+
+
+def tally(fragment: str) -> tuple[Verdict, str]:
+    """Tell the worst verdict of a fragment, and how many measures ask for attention, in words.
+
+    Examples
+    --------
+    >>> tally('<span class="light light-look">look</span> <span class="light light-none">')
+    (<Verdict.LOOK: 'look'>, '1 asks for a look; 1 of 2 measured')
+    """
+    found = [Verdict[kind.upper()] for kind in _LIGHT.findall(fragment)]
+    made = [verdict for verdict in found if verdict is not Verdict.NONE]
+    n_poor, n_look = made.count(Verdict.POOR), made.count(Verdict.LOOK)
+    words = [
+        *([f"{n_poor} poor"] if n_poor else []),
+        *([f"{n_look} {'asks' if n_look == 1 else 'ask'} for a look"] if n_look else []),
+    ]
+    count = f"{len(made)} of {len(found)} measured"
+    worst = next((one for one in _WORST_FIRST if one in made), Verdict.NONE)
+    return worst, f"{', '.join(words) or 'nothing asks for a look'}; {count}"
 
 
 def _cells(one: Judgement) -> list[str]:

@@ -6,15 +6,47 @@ other program is needed.
 """
 
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from importlib.resources import files
 from pathlib import Path
+from string import ascii_lowercase
 
 from shd_bids.bids.files import write_text
 from shd_bids.reports.bibliography import Reference, read_bibliography
 
 _GROUP = re.compile(r"\[(@[\w:.-]+(?:\s*;\s*@[\w:.-]+)*)\]")
 _BARE = re.compile(r"(?<![\w\[;@])@([\w:.-]*\w)")
+_TITLE = "Methods and works to cite"
+_PAGE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8"/>
+<meta name="viewport" content="width=device-width, initial-scale=1"/>
+<title>shd-bids: {title}</title>
+<link rel="icon" href="data:,"/>
+<style>
+body {{ max-width: 46rem; margin: 2rem auto; padding: 0 1.2rem; color: #1f2933; background: #fff;
+  line-height: 1.55; font-family: system-ui, "Segoe UI", Roboto, "Liberation Sans", sans-serif; }}
+h1 {{ font-size: 1.6rem; }}
+h2 {{ font-size: 1.2rem; margin-top: 1.8rem; }}
+a {{ color: #0b7285; }}
+li {{ margin-bottom: 0.5rem; overflow-wrap: anywhere; }}
+li:target {{ background: #fff4d6; }}
+</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+<p>The same as <a href="CITATION.md">Markdown</a>; the works as
+<a href="CITATION.bib">BibTeX</a>.</p>
+{body}
+</main>
+</body>
+</html>
+"""
 
 
 def bibliography() -> dict[str, Reference]:
@@ -33,13 +65,20 @@ def methods_fragment(text: str) -> str:
     Returns
     -------
     str
-        HTML.
+        HTML; a click into what is to be copied selects all of it.
     """
-    markdown, bibtex = markdown_text(text), bibtex_text(text)
-    return (
-        f'<div class="methods">\n{html_text(text)}\n</div>\n'
-        f"<details><summary>Markdown to copy</summary><pre>{escape(markdown)}</pre></details>\n"
-        f"<details><summary>References as BibTeX</summary><pre>{escape(bibtex)}</pre></details>"
+    folds = {"Markdown to copy": markdown_text(text), "References as BibTeX": bibtex_text(text)}
+    return "\n".join(
+        [
+            f'<div class="methods">\n{html_text(text)}\n</div>',
+            *(
+                f"<details><summary>{title}</summary>"
+                f'<pre class="copy">{escape(content)}</pre></details>'
+                for title, content in folds.items()
+            ),
+            '<p>For all participants: <a href="logs/CITATION.html">logs/CITATION.html</a>, '
+            '<a href="logs/CITATION.md">.md</a> and <a href="logs/CITATION.bib">.bib</a>.</p>',
+        ]
     )
 
 
@@ -53,11 +92,21 @@ def write_citation(text: str, logs_dir: Path) -> None:
     logs_dir
         Folder of the dataset's logs.
     """
-    write_text(logs_dir / "CITATION.md", markdown_text(text))
+    write_text(logs_dir / "CITATION.md", f"# {_TITLE}\n\n{markdown_text(text)}")
     write_text(logs_dir / "CITATION.bib", bibtex_text(text))
-    head = '<!DOCTYPE html>\n<html><head><meta charset="utf-8"/></head>'
-    page = f"{head}\n<body>\n{html_text(text)}\n</body></html>\n"
-    write_text(logs_dir / "CITATION.html", page)
+    write_text(logs_dir / "CITATION.html", _PAGE.format(title=_TITLE, body=html_text(text, 2)))
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Join words as a sentence does.
+
+    Examples
+    --------
+    >>> join_words(["WM"]), join_words(["WM", "GM"]), join_words(["WM", "GM", "CSF"])
+    ('WM', 'WM and GM', 'WM, GM and CSF')
+    """
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def cited_keys(text: str) -> list[str]:
@@ -89,39 +138,44 @@ def markdown_text(text: str) -> str:
     str
         Markdown without citation keys.
     """
-    known = bibliography()
-    keys = cited_keys(text)
-    body = _cite(_tidy(text), known)
-    if not keys:
+    works = _told_apart(cited_keys(text))
+    body = _cite(_tidy(text), works)
+    if not works:
         return f"{body}\n"
-    references = "\n".join(f"- {known[key].markdown}" for key in _by_author(keys, known))
+    references = "\n".join(f"- {work.markdown}" for work in works.values())
     return f"{body}\n\n### References\n\n{references}\n"
 
 
-def html_text(text: str) -> str:
-    """Write a text with its references as HTML.
+def html_text(text: str, level: int = 4) -> str:
+    """Write a text with its references as HTML; each citation leads to its reference.
 
     Parameters
     ----------
     text
         Markdown with citation keys.
+    level
+        Of the headings.
 
     Returns
     -------
     str
         Headings, paragraphs and one list.
     """
+    works = _told_apart(cited_keys(text))
     blocks = []
-    for block in re.split(r"\n\s*\n", markdown_text(text).strip()):
+    for block in re.split(r"\n\s*\n", _cite(_tidy(text), works, linked=True).strip()):
         safe = _inline(escape(block.strip(), quote=False))
         heading = re.match(r"(#{1,6})\s+(.*)", safe)
         if heading:
-            blocks.append(f"<h4>{heading.group(2)}</h4>")
-        elif safe.startswith("- "):
-            items = [f"<li>{line.removeprefix('- ')}</li>" for line in safe.splitlines()]
-            blocks.append("\n".join(["<ul>", *items, "</ul>"]))
+            blocks.append(f"<h{level}>{heading.group(2)}</h{level}>")
         else:
             blocks.append(f"<p>{safe}</p>")
+    if works:
+        items = (
+            f'<li id="ref-{key}">{_inline(escape(work.markdown, quote=False))}</li>'
+            for key, work in works.items()
+        )
+        blocks += [f"<h{level}>References</h{level}>", "<ul>", *items, "</ul>"]
     return "\n".join(blocks)
 
 
@@ -135,20 +189,38 @@ def _bibliography_text() -> str:
     return (files("shd_bids.data") / "boilerplate.bib").read_text(encoding="utf-8")
 
 
-def _cite(text: str, known: dict[str, Reference]) -> str:
+def _told_apart(keys: Sequence[str]) -> dict[str, Reference]:
+    """Order works by authors and year; letters tell apart what would be cited alike."""
+    known = bibliography()
+    alike: dict[str, list[str]] = {}
+    for key in keys:
+        alike.setdefault(known[key].short, []).append(key)
+    works = {}
+    for same in alike.values():
+        by_title = sorted(same, key=lambda key: known[key].fields.get("title", "").lower())
+        for letter, key in zip(ascii_lowercase, by_title, strict=False):
+            work = known[key]
+            year = f"{work.fields.get('year', 'n.d.')}{letter if len(same) > 1 else ''}"
+            works[key] = replace(work, fields={**work.fields, "year": year})
+    return dict(sorted(works.items(), key=lambda item: (item[1].short.lower(), item[0])))
+
+
+def _cite(text: str, works: Mapping[str, Reference], *, linked: bool = False) -> str:
+    """Write authors and years for citation keys, as Markdown links where they are wanted."""
+
+    def link(key: str, words: str) -> str:
+        return f"[{words}](#ref-{key})" if linked else words
+
     def in_parentheses(match: re.Match[str]) -> str:
         keys = [key.strip().removeprefix("@") for key in match.group(1).split(";")]
-        return "(" + "; ".join(known[key].short if key in known else key for key in keys) + ")"
+        named = (link(key, works[key].short) if key in works else key for key in keys)
+        return f"({'; '.join(named)})"
 
     def in_sentence(match: re.Match[str]) -> str:
         key = match.group(1)
-        return known[key].in_sentence if key in known else match.group(0)
+        return link(key, works[key].in_sentence) if key in works else match.group(0)
 
     return _BARE.sub(in_sentence, _GROUP.sub(in_parentheses, text))
-
-
-def _by_author(keys: list[str], known: dict[str, Reference]) -> list[str]:
-    return sorted(keys, key=lambda key: (known[key].short.lower(), key))
 
 
 def _tidy(text: str) -> str:
@@ -164,4 +236,5 @@ def _inline(text: str) -> str:
     text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
     text = re.sub(r"(?<![\w*])\*([^*\n]+?)\*(?![\w*])", r"<em>\1</em>", text)
     text = re.sub(r"`([^`\n]+?)`", r"<code>\1</code>", text)
+    text = re.sub(r"\[([^\]]+)\]\(#(ref-[\w:.-]+)\)", r'<a href="#\2">\1</a>', text)
     return re.sub(r"(https://[^\s<>]+[^\s<>.,])", r'<a href="\1">\1</a>', text)

@@ -19,7 +19,7 @@ METHOD = (
     "single-fibre white matter, grey matter and CSF voxels were chosen from signal decay, "
     "anisotropy and zonal contrast in the manner of Dhollander et al. (2016, 2019); the white "
     "matter response is a constrained zonal least squares fit about the tensor direction "
-    "(Smith et al., 2015)"
+    "(Smith et al., 2016)"
 )
 #: An average over fewer voxels is not to be relied on.
 FEW_VOXELS = 10

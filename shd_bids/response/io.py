@@ -1,5 +1,6 @@
 """Response functions on disk: MRtrix3's text, one row of zonal coefficients per shell."""
 
+import json
 import logging
 import re
 from dataclasses import dataclass
@@ -103,6 +104,43 @@ def read_response(file: Path, tissue: str, shell_bvals: Float[np.ndarray, " shel
     response = Response(tissue, np.asarray(shell_bvals, dtype=float), rows)
     _check_response(response, file)
     return response
+
+
+def is_average(file: Path) -> bool:
+    """Tell whether a response is a study's, by the sidecar that the group level wrote."""
+    sidecar_file = file.with_suffix(".json")
+    try:
+        fields = json.loads(sidecar_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none, or somebody else's
+        return False
+    return isinstance(fields, dict) and "NumberOfSeries" in fields
+
+
+def read_shells(file: Path) -> Float[np.ndarray, " shell"]:
+    """Read which shells a response was estimated with, from the head of the file.
+
+    Parameters
+    ----------
+    file
+        As `write_response` or MRtrix3 wrote it.
+
+    Returns
+    -------
+    Float[np.ndarray, " shell"]
+        b-values, ascending (s/mm²).
+
+    Raises
+    ------
+    ResponseError
+        When the file cannot be read or does not name a shell for each of its rows.
+    """
+    rows, shells = _parse_rows(file)
+    if shells is None or len(shells) != len(rows):
+        raise ResponseError(
+            f"{file} does not name its shells; expected a first line such as '# Shells: 0,1000' "
+            f"with one b-value for each of {len(rows)} rows. Estimate the response again."
+        )
+    return shells
 
 
 def write_response(response: Response, file: Path) -> None:

@@ -32,7 +32,7 @@ def fit_zonal(
     """Fit one zonal function to the signals of many voxels, physically shaped.
 
     Least squares over all samples of all voxels under two constraints: the signal is nowhere
-    negative and never falls from the fibre axis to the plane across it (Smith et al., 2015).
+    negative and never falls from the fibre axis to the plane across it (Smith et al., 2016).
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shd_bids.cli import resources
-from shd_bids.cli.resources import count_cores, measure_memory_gb, resolve_resources
+from shd_bids.cli.resources import Cards, count_cores, measure_memory_gb, resolve_resources
 from shd_bids.config import DeconvConfig, ExecutionConfig, ResourcesConfig, RunConfig
 from shd_bids.errors import ConfigError, DeviceError
 
@@ -27,7 +27,7 @@ def make_config(tmp_path):
 @pytest.fixture
 def with_card(monkeypatch):
     monkeypatch.setattr(resources, "_may_have_gpu", lambda: True)
-    monkeypatch.setattr(resources, "check_gpu", lambda: (2, "Card 9000"))
+    monkeypatch.setattr(resources, "check_gpu", lambda: Cards(2, "Card 9000", {"GPU": "2 x"}))
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_cuda_without_a_card_is_an_error(make_config, without_card):
 
 def test_cuda_that_pytorch_cannot_use_is_an_error_with_its_reason(make_config, monkeypatch):
     monkeypatch.setattr(resources, "_may_have_gpu", lambda: True)
-    monkeypatch.setattr(resources, "check_gpu", lambda: (0, "the driver is too old"))
+    monkeypatch.setattr(resources, "check_gpu", lambda: Cards(0, "the driver is too old"))
     with pytest.raises(DeviceError, match="the driver is too old"):
         resolve_resources(make_config("cuda"))
 
@@ -66,12 +66,14 @@ def test_auto_takes_the_card_and_the_larger_preset_and_says_so(make_config, with
     assert (config.deconv.device, config.deconv.shd_preset) == ("cuda", "standard")
     assert config.resources.gpus == 2
     assert "2 GPU(s) (Card 9000)" in machine.sentence
+    assert machine.gpu_facts == {"GPU": "2 x"}
 
 
 def test_auto_without_a_card_takes_the_cpu_and_says_why(make_config, without_card):
     config, machine = resolve_resources(make_config())
     assert (config.deconv.device, config.deconv.shd_preset) == ("cpu", "fast")
     assert "no GPU (no NVIDIA driver is visible)" in machine.sentence
+    assert machine.gpu_facts == {}
 
 
 def test_cards_stay_within_what_the_scheduler_gave(make_config, with_card, monkeypatch):

@@ -87,7 +87,6 @@ def test_a_model_without_a_network_cannot_be_trained_on_a_study(tmp_path: Path) 
 def test_processes_share_the_scans_of_a_study(tmp_path: Path) -> None:
     result = run_together("-m", "shd_bids.deconvolution", str(_write_study(tmp_path)))
     assert result.returncode == 0, result.stderr
-    assert result.stdout.count("Loaded ") == 2  # the first process has two and speaks alone
     assert result.stdout.count("Fitted shd-tv") == 1
     assert {file.name for file in (tmp_path / "out").iterdir()} == STUDY_FILES
     assert read_settings(tmp_path / "out" / "weights.safetensors").tissues == ("WM", "CSF")

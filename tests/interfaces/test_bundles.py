@@ -125,7 +125,13 @@ def test_a_map_of_several_numbers_a_voxel_is_refused(study, tmp_path):
 
 
 def test_a_sidecar_tells_of_its_own_bundle(found):
-    node = DescribeBundles(counts=found.counts, settings=found.settings, sources=["bids::all.tck"])
+    node = DescribeBundles(
+        counts=found.counts,
+        settings=found.settings,
+        sources=["bids::all.tck"],
+        map_sources=["bids::afd.nii.gz"],
+        random_seed=0,
+    )
     sidecars = node.run().outputs.sidecars
     n_line = len(nib.streamlines.load(found.bundle_files["cingulum"]).streamlines)
     assert sidecars["cingulum"]["StreamlineCount"] == n_line

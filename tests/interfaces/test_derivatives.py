@@ -70,6 +70,33 @@ def test_a_file_that_was_deleted_comes_back(source, tmp_path):
     assert destination.exists()
 
 
+def test_what_is_not_made_any_more_is_taken_away_with_its_sidecar(source, tmp_path):
+    stem = tmp_path / "out" / "sub-01_bundle-x_tractogram"
+    stem.parent.mkdir()
+    for extension in (".tck", ".json"):
+        stem.with_suffix(extension).touch()
+    node = SaveDerivatives(
+        in_files={"map": str(source)},
+        paths={"map": "sub-01_dwimap.nii.gz", "x": f"{stem.name}.tck"},
+        output_dir=str(stem.parent),
+    )
+    node.run(cwd=str(source.parent))
+    assert [file.name for file in stem.parent.iterdir()] == ["sub-01_dwimap.nii.gz"]
+
+
+def test_a_sidecar_that_tells_of_another_file_stays(source, tmp_path):
+    for extension in (".trk", ".json"):
+        (tmp_path / f"t{extension}").write_text("{}")
+    node = SaveDerivatives(
+        in_files={"tck": str(source)},
+        paths={"tck": "t.tck", "trk": "t.trk"},
+        sidecars={"tck": {"Units": "mm"}},
+        output_dir=str(tmp_path),
+    )
+    node.run(cwd=str(source.parent))
+    assert sorted(file.name for file in tmp_path.glob("t.*")) == ["t.json", "t.tck"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_cannot_be_written_is_named(source, tmp_path):
     (tmp_path / "out").mkdir(mode=0o555)

@@ -193,6 +193,34 @@ def test_a_response_from_few_voxels_is_doubted_on_the_page(
     assert f"<td>{said}</td>" in page
 
 
+def test_given_responses_are_brought_to_the_brightness_of_the_scan(
+    series, masked, responses, tmp_path
+):
+    files = {}
+    for tissue, file in responses.response_files.items():
+        files[tissue] = str(tmp_path / f"{tissue}.txt")
+        shells = Path(file).read_text().splitlines()[0].removeprefix("# ")
+        np.savetxt(files[tissue], 0.5 * np.loadtxt(file, ndmin=2), header=shells)
+    node = LoadResponse(files=files, match_intensity=True, mask_file=masked.mask_file, **series)
+    loaded = _outputs(node, tmp_path / "load")
+    assert "multiplied by 2, the intensity of this scan" in loaded.method
+    for tissue, file in responses.response_files.items():
+        own, matched = np.loadtxt(file), np.loadtxt(loaded.response_files[tissue])
+        np.testing.assert_allclose(matched, own, rtol=1e-6)
+
+
+def test_a_scan_whose_brightness_cannot_be_told_says_what_to_try(series, responses, tmp_path):
+    image = nib.load(series["dwi_file"])
+    mask_file = tmp_path / "mask.nii.gz"
+    one = np.zeros(image.shape[:3], dtype=np.uint8)
+    one[9, 9, 7] = 1
+    nib.save(nib.Nifti1Image(one, image.affine), mask_file)
+    files = dict(responses.response_files)
+    node = LoadResponse(files=files, match_intensity=True, mask_file=str(mask_file), **series)
+    with pytest.raises(ResponseError, match="Give --response-intensity as-given"):
+        _outputs(node, tmp_path / "load")
+
+
 def test_more_tissues_than_shells_are_refused(series, responses, tmp_path):
     files = dict(responses.response_files)
     with pytest.raises(ResponseError, match=r"gives 3 tissues, but 2 shells"):

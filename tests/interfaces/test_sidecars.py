@@ -13,7 +13,7 @@ from deconvolution.scans import TINY
 from shd_bids.deconvolution.job import Job, run_job
 from shd_bids.deconvolution.presets import PRESETS
 from shd_bids.dwi.gradients import read_mrtrix_gradients
-from shd_bids.interfaces.sidecars import DescribeModel
+from shd_bids.interfaces.sidecars import DescribeModel, DescribeResponse
 from shd_bids.sphere.harmonics import degrees_of_coefficients, sh_basis
 
 
@@ -38,7 +38,8 @@ def _fit(folder, model):
         b0_threshold=job.b0_threshold,
         shell_tolerance=job.shell_tolerance,
         sources=["bids::dwi.nii.gz"],
-        fod_sources=["bids::fod.nii.gz"],
+        response_uris={tissue: f"bids::{tissue}.txt" for tissue in ("WM", "GM", "CSF")},
+        fod_uris={tissue: f"bids::{tissue}.nii.gz" for tissue in ("WM", "GM", "CSF")},
     )
     return job, node.run(cwd=str(folder)).outputs
 
@@ -81,3 +82,19 @@ def test_white_matter_that_is_made_of_lobes_says_so(tmp_path, model, lobe):
 
 def test_white_matter_that_is_made_of_delta_functions_has_no_lobe(tmp_path):
     assert "FibreLobe" not in _fit(tmp_path, "csd")[1].fod_sidecars["WM"]
+
+
+def test_a_response_that_was_given_names_its_file_and_the_others_the_series(tmp_path):
+    job = Job.from_file(write_job(tmp_path, model="csd"))
+    node = DescribeResponse(
+        method="given",
+        gradients_file=str(job.gradients_file),
+        response_files={tissue: str(file) for tissue, file in job.responses.items()},
+        b0_threshold=job.b0_threshold,
+        shell_tolerance=job.shell_tolerance,
+        sources=["bids::dwi.nii.gz"],
+        given_uris={"WM": ["file:///study/wm.txt"]},
+    )
+    sidecars = node.run(cwd=str(tmp_path)).outputs.sidecars
+    assert sidecars["WM"]["Sources"] == ["file:///study/wm.txt"]
+    assert sidecars["CSF"]["Sources"] == ["bids::dwi.nii.gz"]

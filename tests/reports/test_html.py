@@ -67,7 +67,7 @@ def output_dir(tmp_path: Path) -> Path:
 
 
 def headings(page: str) -> list[str]:
-    return re.findall(r"<h1>(.*?)</h1>", page)
+    return re.findall(r"<h2[^>]*>(.*?)</h2>", page)
 
 
 def test_the_page_holds_every_section_in_order(output_dir):
@@ -128,7 +128,7 @@ def test_sessions_appear_in_order_each_under_its_name(tmp_path):
     put_figure(tmp_path, {"sub": "01"}, "summary", ".html")
     page = assemble_report(tmp_path, "01", "run").read_text(encoding="utf-8")
     assert headings(page) == ["Summary", "Diffusion data", "Preprocessing", "Errors"]
-    titles = re.findall(r"<h2>(.*?)</h2>", page)
+    titles = re.findall(r"<h3[^>]*>(.*?)</h3>", page)
     assert titles == ["session baseline", "session retest"] * 2
     names = re.findall(r'<img[^>]*src="[^"]*/(.*?)"', page)
     assert names == ["sub-01_ses-baseline_desc-mask_dwi.png", "sub-01_ses-retest_desc-mask_dwi.png"]

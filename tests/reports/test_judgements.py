@@ -1,7 +1,7 @@
 """The judgement on the page: a warning for what is poor, and all limits."""
 
 from shd_bids.dwi.judgement import judge
-from shd_bids.reports.judgements import judgement_fragment
+from shd_bids.reports.judgements import judgement_fragment, tally
 
 GOOD = {"mean_fd": 0.2, "max_fd": 1.0, "gradient_check": 1}
 
@@ -29,3 +29,13 @@ def test_a_scan_that_asks_for_nothing_says_so_and_shows_its_limits():
     assert '<td class="short">≤ 0.5 mm</td><td class="short">&gt; 1 mm</td>' in html
     assert '<td class="short">yes</td><td class="short">yes</td><td class="short">no</td>' in html
     assert "not measured" in html
+
+
+def test_the_tally_is_read_back_from_the_fragment():
+    verdict, words = tally(judgement_fragment(judge(GOOD | {"max_fd": 7.15, "mean_fd": 0.7})))
+    assert verdict.name == "POOR"
+    assert words.startswith("1 poor, 1 asks for a look; 3 of ")
+    verdict, words = tally(judgement_fragment(judge(GOOD)))
+    assert verdict.name == "GOOD"
+    assert words.startswith("nothing asks for a look; 3 of ")
+    assert tally(judgement_fragment(judge({})))[0].name == "NONE"

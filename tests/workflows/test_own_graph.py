@@ -233,7 +233,7 @@ def test_the_methods_are_those_of_the_run_that_made_it(config):
     text = _build(config)[0].visit_desc()
     for words in ("### Preprocessing\n\nPrepared by hand [@csd]", "Tissue text.", "csd by hand.",
                   "### Fibre orientations\n\nResponses by hand.", "shd-tv by hand.",
-                  "streamlines were tracked"):  # fmt: skip
+                  "Maps of their density"):  # fmt: skip
         assert words in text
 
 

@@ -1,5 +1,6 @@
 """A graph survives the death of a node's process."""
 
+import logging
 import os
 
 import pytest
@@ -28,6 +29,19 @@ def _slow(value: int) -> int:
 
     time.sleep(3)
     return value + 1
+
+
+def _fill(value: int) -> int:
+    held = b"x" * 400_000_000
+    return len(held)
+
+
+def _fill_in_a_program(value: int) -> int:
+    import subprocess
+    import sys
+
+    subprocess.run([sys.executable, "-c", "held = b'x' * 600_000_000"], check=True)
+    return value
 
 
 def _environment(value: int) -> str:
@@ -79,11 +93,27 @@ def test_a_node_that_raises_leaves_its_message_in_the_crash_file(make_graph, tmp
     assert "the sum is not right" in crash.read_text()
 
 
+def test_the_memory_of_a_node_and_of_its_programs_is_measured(make_graph, caplog):
+    graph = make_graph(fill=_fill, program=_fill_in_a_program, free=_add)
+    graph.get_node("program")._mem_gb = 2.0
+    told = {}
+    plugin = ResilientPlugin(n_procs=1, memory_gb=4, on_step=told.__setitem__)
+    with caplog.at_level(logging.INFO):
+        graph.run(plugin=plugin)
+    peaks_gb = {name.split(".")[-1]: use.peak_gb for name, use in plugin.used.items()}
+    assert told == plugin.used
+    assert peaks_gb["fill"] == pytest.approx(0.41, abs=0.05)
+    assert peaks_gb["program"] == pytest.approx(0.61, abs=0.05)
+    assert peaks_gb["free"] < 0.1
+    assert "fill took 0.4 GB, more than the 0.1 GB it declares" in caplog.text
+    assert "program took" not in caplog.text
+
+
 def test_a_second_run_takes_everything_from_the_cache(make_graph):
     make_graph(free=_add).run(plugin=ResilientPlugin(n_procs=1, memory_gb=1))
     plugin = ResilientPlugin(n_procs=1, memory_gb=1)
     make_graph(free=_add).run(plugin=plugin)
-    assert plugin.seconds == {}
+    assert plugin.used == {}
     assert not plugin.unfinished
 
 

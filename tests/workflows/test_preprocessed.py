@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from saved_files import broken_uris, sidecars
 
 from shd_bids.testing.qsiprep_tree import write_qsiprep_tree
 from shd_bids.testing.scan import make_phantom
@@ -52,6 +53,22 @@ def test_mask_and_confounds_are_those_of_the_input_and_the_series_is_not_copied(
     confounds = "sub-01/dwi/sub-01_desc-confounds_timeseries.tsv"
     assert (out / confounds).read_text() == (out.parent / "qsiprep" / confounds).read_text()
     assert not list(out.rglob("*desc-preproc_dwi*"))
+
+
+def test_every_sidecar_leads_to_files_that_exist_and_describes_its_columns(out):
+    assert broken_uris(out, {"raw": out.parent / "qsiprep"}) == []
+    for path, sidecar in sidecars(out).items():
+        if path.endswith(".tsv"):
+            header = (out / path).read_text().splitlines()[0]
+            assert set(header.split("\t")) <= set(sidecar), path
+    confounds = json.loads((out / "sub-01/dwi/sub-01_desc-confounds_timeseries.json").read_text())
+    assert "grad_x" not in confounds  # the table is QSIPrep's, so are its columns
+
+
+def test_the_output_names_the_program_that_preprocessed(out):
+    ours, theirs = json.loads((out / "dataset_description.json").read_text())["GeneratedBy"]
+    assert ours["Name"] == "shd-bids"
+    assert theirs["Name"] == "qsiprep"
 
 
 def test_the_tissue_map_is_taken_over_onto_the_grid_of_the_series(out):

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from saved_files import broken_uris
 from scipy.ndimage import affine_transform, binary_erosion
 
 from shd_bids.bids.files import write_json
@@ -216,3 +217,7 @@ def test_the_merged_series_names_both_runs_and_what_they_share(merged):
     assert sidecar["TotalReadoutTime"] == READOUT_S
     assert "PhaseEncodingDirection" not in sidecar
     assert sidecar["Settings"]["DistortionCorrection"] == "reverse-phase"
+
+
+def test_all_sources_of_all_files_exist(chain):
+    assert broken_uris(chain.out, {"raw": chain.out.parent / "bids"}) == []

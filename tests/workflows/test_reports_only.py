@@ -22,6 +22,7 @@ def out(tmp_path) -> Path:
         folder.mkdir(parents=True)
         (folder / "shd-bids.toml").write_text(f'# {run}\n[execution]\nlevel = "fod"\n')
         (folder / "methods.md").write_text(text)
+        (folder / "methods-study.md").write_text(text)
     (folder / "crash-x.txt").write_text("Node: x\n\nTraceback:\nImageError: it broke.\n")
     return out
 
@@ -84,7 +85,7 @@ def test_the_methods_are_written_and_nothing_else(make_skeleton, tmp_path, own):
     assert citation_file == tmp_path / "new/logs/CITATION.md"
     text = citation_file.read_text()
     assert ("Prepared by hand" in text) == ("csd by hand." in text) == own
-    assert "streamlines were tracked" in text
+    assert "Maps of their density" in text
     assert not (tmp_path / "work").exists()
     assert {file.name for file in (tmp_path / "new").rglob("*") if file.is_file()} <= {
         *("CITATION.md", "CITATION.html", "CITATION.bib"),

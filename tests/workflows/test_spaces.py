@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from anat.heads import T1W, rigid, seen_at, upright_grid
+from saved_files import broken_uris
 from shd_workflows.anat_plan import plan_anat
 from shd_workflows.participant import init_participant_wf
 from shd_workflows.plan import plan_series
@@ -147,6 +148,10 @@ def test_sidecars_name_what_maps_were_made_from_and_all_of_it_is_there(out):
     sidecar = json.loads((out / "dwi/sub-01_space-Turned_dwiref.json").read_text())
     ways = [uri.split("sub-01_")[-1] for uri in sidecar["Sources"] if "_xfm" in uri]
     assert ways == ["from-T1w_to-Turned_mode-image_xfm.h5", "from-orig_to-T1w_mode-image_xfm.txt"]
+
+
+def test_all_sources_of_all_files_exist(out, config):
+    assert broken_uris(out.parent, {"raw": config.execution.bids_dir}) == []
 
 
 def _sinks(workflow) -> dict[str, str]:

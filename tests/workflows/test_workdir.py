@@ -5,11 +5,13 @@ import subprocess
 import sys
 
 import pytest
+from shd_workflows.usage import StepUse
 from shd_workflows.workdir import (
     STAMP_NAME,
     hold_participants,
     prepare_work_dir,
-    remember_seconds,
+    recall_steps,
+    remember_step,
 )
 
 from shd_bids import __version__
@@ -84,6 +86,25 @@ def test_two_runs_cannot_hold_the_same_participant(tmp_path):
         pass
 
 
-def test_times_of_earlier_runs_are_remembered(tmp_path):
-    remember_seconds(tmp_path, {"a": 1.0, "b": 2.0})
-    assert remember_seconds(tmp_path, {"a": 3.0}) == {"b": 2.0, "a": 3.0}
+def test_times_and_memory_of_earlier_runs_are_remembered(tmp_path):
+    assert recall_steps(tmp_path) == {}
+    for name, use in (("a", StepUse(1.0, 0.5, 1.0)), ("b", StepUse(2.0)), ("a", StepUse(3.0))):
+        remember_step(tmp_path, name, use)
+    known = recall_steps(tmp_path)
+    assert known == {"b": StepUse(2.0), "a": StepUse(3.0)}
+    assert list(known) == ["b", "a"]
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"name": "b", "hours": 1}', "null", '{"seconds": 1}'])
+def test_a_damaged_line_of_earlier_runs_is_passed_over(tmp_path, line):
+    (tmp_path / "steps.jsonl").write_text(f"{line}\n")
+    remember_step(tmp_path, "a", StepUse(2.0))
+    assert recall_steps(tmp_path) == {"a": StepUse(2.0)}
+
+
+@pytest.mark.parametrize("found", ['{"a": 1.5, "b": 4.0}', "[]", '{"a": null}', "{"])
+def test_times_that_an_earlier_version_kept_are_understood(tmp_path, found):
+    (tmp_path / "seconds.json").write_text(found)
+    remember_step(tmp_path, "b", StepUse(2.0, 0.1))
+    earlier = {"a": StepUse(1.5)} if "1.5" in found else {}
+    assert recall_steps(tmp_path) == earlier | {"b": StepUse(2.0, 0.1)}

@@ -36,10 +36,14 @@ _ALWAYS = (
     "and rigidly registered to the b=0 image by mutual information [@mattes]. "
 )
 _TEMPLATE = (
-    "Its brain was found through the template {name}, to which it was registered by an affine "
-    "transform and symmetric diffeomorphic registration [@syn; @dipy]. "
+    "Its brain, where it came with the skull, was found through the template {name}; it was "
+    "registered to that template by an affine transform and symmetric diffeomorphic registration "
+    "[@syn; @dipy]. "
 )
-_NO_TEMPLATE = "As there was no template, its brain mask was taken over from the diffusion series. "
+_NO_TEMPLATE = (
+    "As there was no template, its brain mask, where it came with the skull, was taken over from "
+    "the diffusion series. "
+)
 _TISSUE = (
     "White matter, grey matter and fluid were segmented with a hidden Markov random field "
     "[@hmrf; @dipy] and brought into the space of the diffusion images. "

@@ -11,9 +11,11 @@ from niworkflows.engine.workflows import LiterateWorkflow
 from shd_bids import __version__
 from shd_bids.anat.atlas import Atlas
 from shd_bids.anat.brain import MASK_METHODS
+from shd_bids.anat.regions import read_regions
+from shd_bids.bids.columns import column_fields
 from shd_bids.bids.names import ENTITY_ORDER, BidsName, derivative_path
 from shd_bids.bids.preprocessed_files import PreprocessedAnatomy
-from shd_bids.bids.sidecars import generic_sidecar
+from shd_bids.bids.sidecars import generic_sidecar, model_fields
 from shd_bids.config import TISSUES
 from shd_bids.interfaces.anat import SplitTissue
 from shd_bids.interfaces.sidecars import MAP_DESCRIPTIONS
@@ -21,6 +23,12 @@ from shd_bids.interfaces.sidecars import MAP_DESCRIPTIONS
 from .anat_plan import AnatPlan, OutputSpace
 from .derivatives import Target, model_label, own_uris, under
 from .spaces import SCALARS, atlas_wf_name, given_transforms, transforms_from, transforms_to
+
+_REGION_COLUMNS: dict[str, tuple[str, str | None]] = {
+    "index": ("Number of the region in the label image.", "1"),
+    "name": ("Name of the region.", None),
+    "n_voxels": ("Voxels of the region on the series' grid.", "1"),
+}
 
 
 def t1w_path(target: Target, anat: AnatPlan, suffix: str, extension: str, **extra: str) -> str:
@@ -100,35 +108,50 @@ def init_anat_derivatives_wf(
     """
     workflow = LiterateWorkflow(name=name)
     space = target.series.space_label
-    sources = target.uris([cast(Path, anat.t1w_file)])
+    t1w_uris = target.uris([cast(Path, anat.t1w_file)])
+    clean = t1w_path(target, anat, "T1w", ".nii.gz", desc="preproc")
+    mask = t1w_path(target, anat, "mask", ".nii.gz", desc="brain")
+    tissues = [t1w_path(target, anat, "probseg", ".nii.gz", label=one) for one in TISSUES]
+    way = transform_path(target, anat, "t1w_to_dwi")
+    b0 = target.path("dwiref", ".nii.gz", space=space)
     of_mask = {"Type": "Brain", "MaskMethodLevels": MASK_METHODS}
     saved: dict[str, tuple[str, dict[str, Any]]] = {
         "mask_dwi": (
             target.path("mask", ".nii.gz", datatype="anat", space=space, desc="T1w"),
-            {"Description": "Brain mask of the T1w image, on the series' grid."} | of_mask,
+            _describe("Brain mask of the T1w image, on the series' grid.", own_uris(mask, way))
+            | of_mask,
         ),
         "tissue_dwi": (
             tissue_path(target),
-            {
-                "Description": "Tissue probabilities of the T1w image, on the series' grid.",
-                "LabelMap": list(TISSUES),
-                "Methods": methods.strip(),
-            },
+            _describe(
+                "Tissue probabilities of the T1w image, on the series' grid, 0 to 1.",
+                own_uris(*tissues, way),
+                units="1",
+            )
+            | {"LabelMap": list(TISSUES), "Methods": methods.strip()},
         ),
     }
     if with_t1w:
+        text = "T1w image without intensity bias."
         saved["t1w"] = (
-            t1w_path(target, anat, "T1w", ".nii.gz", desc="preproc"),
-            {"Description": "T1w image without intensity bias.", "SkullStripped": False},
+            clean,
+            _describe(text, t1w_uris, units="scanner units") | {"SkullStripped": False},
         )
-        saved["mask"] = (
-            t1w_path(target, anat, "mask", ".nii.gz", desc="brain"),
-            {"Description": "Brain mask of the T1w image."} | of_mask,
-        )
+        saved["mask"] = mask, _describe("Brain mask of the T1w image.", own_uris(clean)) | of_mask
     for what, (start, end) in transform_ends(target, anat).items():
         if with_t1w or "dwi" in what:
-            text = f"Brings images of {start} to {end}; ITK, LPS."
-            saved[what] = transform_path(target, anat, what), {"Description": text}
+            others = own_uris(b0, target.mask_path) if "dwi" in what else []
+            if anat.template is not None and not others:
+                others = target.uris([anat.template.t1w_file])
+            saved[what] = (
+                transform_path(target, anat, what),
+                _describe(
+                    f"Brings images of {start} to {end}; ITK, LPS.",
+                    own_uris(clean, mask) + others,
+                    units="mm",
+                    spatial_reference=None,
+                ),
+            )
     inputnode = Node(
         IdentityInterface(
             [*(f"{what}_file" for what in saved), "mask_method", *["tissue_file"] * with_t1w]
@@ -136,8 +159,7 @@ def init_anat_derivatives_wf(
         name="inputnode",
     )
     for what, (path, sidecar) in saved.items():
-        said = {"Sources": sources} | ({} if "_to_" in what else {"SpatialReference": "orig"})
-        node = target.sink(f"ds_{what}", {what: path}, {what: sidecar | said})
+        node = target.sink(f"ds_{what}", {what: path}, {what: sidecar})
         workflow.connect([(inputnode, node, [((f"{what}_file", under, what), "in_files")])])
         if what in ("mask", "mask_dwi"):
             found = ("mask_method", under, "MaskMethod")
@@ -158,14 +180,7 @@ def _save_tissue(
     ds_tissue = target.sink(
         "ds_tissue",
         {one: t1w_path(target, anat, "probseg", ".nii.gz", label=one) for one in TISSUES},
-        {
-            one: {
-                "Description": f"Probability of {one}, 0 to 1.",
-                "Sources": sources,
-                "SpatialReference": "orig",
-            }
-            for one in TISSUES
-        },
+        {one: _describe(f"Probability of {one}, 0 to 1.", sources, units="1") for one in TISSUES},
     )
     workflow.connect([
         (inputnode, split_tissue, [("tissue_file", "tissue_file")]),
@@ -206,13 +221,11 @@ def init_given_anat_derivatives_wf(
         "FromTemplate": anatomy.from_template_file,
     }
     given = {what: target.uris([file])[0] for what, file in transforms.items() if file}
-    tissue: dict[str, Any] = {
-        "Description": "Share of each tissue in a voxel of the series, by the tissue map that came "
-        "with it.",
-        "LabelMap": list(TISSUES),
-        "Methods": methods.strip(),
-        "Sources": tissue_uris,
-    }
+    tissue = _describe(
+        "Share of each tissue in a voxel of the series, by the tissue map that came with it.",
+        tissue_uris,
+        units="1",
+    ) | {"LabelMap": list(TISSUES), "Methods": methods.strip()}
     if not anatomy.probseg_files:
         tissue["SourceLabels"] = anatomy.dseg_labels
     if given:
@@ -220,11 +233,11 @@ def init_given_anat_derivatives_wf(
     saved = {
         "mask_dwi": (
             target.path("mask", ".nii.gz", datatype="anat", space=space, desc="T1w"),
-            {
-                "Type": "Brain",
-                "Description": "Brain mask of the T1w image, on the series' grid.",
-                "Sources": target.uris([anatomy.mask_file]) if anatomy.mask_file else tissue_uris,
-            },
+            {"Type": "Brain"}
+            | _describe(
+                "Brain mask of the T1w image, on the series' grid.",
+                target.uris([anatomy.mask_file]) if anatomy.mask_file else tissue_uris,
+            ),
         ),
         "tissue_dwi": (tissue_path(target), tissue),
     }
@@ -259,17 +272,23 @@ def init_space_derivatives_wf(
         As `shd_workflows.spaces.init_space_wf` gives them.
     """
     workflow = LiterateWorkflow(name=name)
-    brought: dict[str, dict[str, tuple[str, dict[str, str], str]]] = {
-        "mask_file": {"mask": ("mask", {"desc": "brain"}, "Brain mask.")},
-        "b0_file": {"b0": ("dwiref", {}, "Mean of the preprocessed b=0 volumes.")},
+    text = "Mean of the preprocessed b=0 volumes."
+    brought: dict[str, dict[str, tuple[str, dict[str, str], str, str | None]]] = {
+        "mask_file": {"mask": ("mask", {"desc": "brain"}, "Brain mask.", None)},
+        "b0_file": {"b0": ("dwiref", {}, text, "scanner units")},
     }
     for label in map(model_label, models):
         own = {"model": label}
         brought[f"{label}_map_files"] = {
-            name: ("dwimap", own | {"param": name}, MAP_DESCRIPTIONS[name][0]) for name in SCALARS
+            name: ("dwimap", own | {"param": name}, *MAP_DESCRIPTIONS[name]) for name in SCALARS
         }
         brought[f"{label}_fraction_files"] = {
-            one: ("dwimap", own | {"param": "fraction", "label": one}, f"Volume fraction of {one}.")
+            one: (
+                "dwimap",
+                own | {"param": "fraction", "label": one},
+                f"Volume fraction of {one}, 0 to 1.",
+                "1",
+            )
             for one in TISSUES
         }
     here = {"space": space.label}
@@ -280,14 +299,15 @@ def init_space_derivatives_wf(
     inputnode = Node(IdentityInterface(list(brought)), name="inputnode")
     for field, files in brought.items():
         paths, sidecars = {}, {}
-        for key, (suffix, entities, text) in files.items():
+        for key, (suffix, entities, meaning, units) in files.items():
             native = target.path(suffix, ".nii.gz", space=target.series.space_label, **entities)
             paths[key] = target.path(suffix, ".nii.gz", **here, **entities)
             sidecars[key] = (
-                generic_sidecar(
-                    description=text,
-                    sources=(target.dwi_uris if key == "b0" else own_uris(native)) + ways,
-                    version=__version__,
+                (model_fields(entities["model"]) if "model" in entities else {})
+                | _describe(
+                    meaning,
+                    (target.dwi_uris if key == "b0" else own_uris(native)) + ways,
+                    units=units,
                     spatial_reference=None,
                 )
                 | said
@@ -312,12 +332,14 @@ def init_atlas_derivatives_wf(*, target: Target, anat: AnatPlan, atlas: Atlas) -
     workflow = LiterateWorkflow(name=f"{atlas_wf_name(atlas.label)}_derivatives_wf")
     inputnode = Node(IdentityInterface(["atlas_file", "table_file"]), name="inputnode")
     entities = {"space": target.series.space_label, "seg": atlas.label}
-    sidecar = generic_sidecar(
-        description=f"Regions of the atlas {atlas.label}, on the series' grid.",
-        sources=target.uris([atlas.file, atlas.table_file])
+    sidecar = _describe(
+        f"Regions of the atlas {atlas.label}, on the series' grid.",
+        target.uris([atlas.file, atlas.table_file])
         + _way_uris(target, anat, transforms_from(atlas, anat)),
-        version=__version__,
-    ) | {"n_voxels": {"Description": "Voxels of the region on the series' grid."}}
+    ) | column_fields(
+        dict.fromkeys(read_regions(atlas.table_file), ("Of the atlas's own table.", None))
+        | _REGION_COLUMNS
+    )
     for what, extension in (("atlas", ".nii.gz"), ("table", ".tsv")):
         sidecars = {what: sidecar} if what == "atlas" else None  # one sidecar tells of both
         node = target.sink(
@@ -325,6 +347,22 @@ def init_atlas_derivatives_wf(*, target: Target, anat: AnatPlan, atlas: Atlas) -
         )
         workflow.connect([(inputnode, node, [((f"{what}_file", under, what), "in_files")])])
     return workflow
+
+
+def _describe(
+    description: str,
+    sources: Sequence[str],
+    *,
+    units: str | None = None,
+    spatial_reference: str | None = "orig",
+) -> dict[str, Any]:
+    return generic_sidecar(
+        description=description,
+        sources=sources,
+        version=__version__,
+        units=units,
+        spatial_reference=spatial_reference,
+    )
 
 
 def _describe_space(target: Target, anat: AnatPlan, space: OutputSpace) -> dict[str, Any]:

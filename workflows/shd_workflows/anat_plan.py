@@ -61,6 +61,13 @@ class AnatPlan:
     atlases: tuple[Atlas, ...] = ()
     undelivered: tuple[str, ...] = ()
 
+    @property
+    def references(self) -> tuple[Path, ...]:
+        """Files of templates and atlases."""
+        grids = [space.grid_file for space in self.spaces if space.grid_file is not None]
+        templates = [self.template.t1w_file] if self.template is not None else []
+        return (*templates, *grids, *(atlas.file for atlas in self.atlases))
+
 
 def plan_anat(series: Series, anat: AnatConfig) -> AnatPlan:
     """Find the template, the spaces and the atlases of a series.

@@ -10,36 +10,10 @@ from shd_bids.config import SHD_MODELS, DeconvConfig, PreprocConfig
 from shd_bids.interfaces.deconvolution import FitFodf
 from shd_bids.interfaces.tractography import ComputeMaps, FindPeaks
 
+from .model_texts import describe_model
+
 _FITTED = ["fod_files", "fraction_files", "rmse_file", "weights_file", "history_file",
            "summary_file"]  # fmt: skip
-_START = (
-    "From a non-negative deconvolution that keeps neighbouring voxels alike [@reisert2011], the "
-    "network learned on this scan alone to predict it. "
-)
-_LOBE = (
-    "The distribution of a single fibre is an apodised delta function [@raffelt2012reorientation]; "
-    "the apodisation was divided out, degree by degree, to predict the signal. "
-)
-_DESCRIPTIONS = {
-    "shd-tv": "Fibre orientation distributions were estimated with SHD-TV, an unsupervised "
-    "E(3) x SO(3) equivariant spatio-hemispherical network with total variation [@shdtv]. "
-    + _START
-    + _LOBE,
-    "shd": "Fibre orientation distributions were estimated with SHD, an unsupervised "
-    "E(3) x SO(3) equivariant spatio-hemispherical network [@shdtv]. " + _START + _LOBE,
-    "esd": "Fibre orientation distributions were estimated with ESD, an unsupervised SO(3) "
-    "equivariant spherical network that takes each voxel alone [@esd]. " + _LOBE,
-    "rt-esd": "Fibre orientation distributions were estimated with RT-ESD, an unsupervised "
-    "E(3) x SO(3) equivariant network on the full sphere [@rtesd]. " + _START + _LOBE,
-    "csd": "Constrained spherical deconvolution [@csd] as implemented in DIPY [@dipy] was fitted. ",
-    "msmt-csd": "Multi-shell multi-tissue constrained spherical deconvolution [@msmtcsd], solved "
-    "exactly by shd-bids, was fitted. ",
-    "rumba": "Robust and unbiased model-based spherical deconvolution [@rumba] as implemented in "
-    "DIPY [@dipy] was fitted to all shells with the same response functions. ",
-    "rumba-tv": "Robust and unbiased model-based spherical deconvolution with total variation "
-    "between voxels [@rumba], in the iteration that DIPY [@dipy] implements, was fitted to all "
-    "shells with the same response functions. ",
-}
 
 
 def init_deconvolution_wf(
@@ -51,6 +25,7 @@ def init_deconvolution_wf(
     coefficients_gb: float,
     n_threads: int,
     checkpoint_dir: Path,
+    n_direction: int = 0,
     name: str = "deconvolution_wf",
 ) -> LiterateWorkflow:
     """Build the fit of one model, its peaks and its maps.
@@ -72,6 +47,8 @@ def init_deconvolution_wf(
     checkpoint_dir
         Where a network's training is resumed from; outside the node's own folder, which nipype
         empties.
+    n_direction
+        Volumes of the highest shell, for the methods.
     name
         Name of the workflow.
 
@@ -96,7 +73,7 @@ def init_deconvolution_wf(
         Peaks, and all maps by parameter.
     """
     workflow = LiterateWorkflow(name=name)
-    workflow.__desc__ = _DESCRIPTIONS[model]
+    workflow.__desc__ = describe_model(model, deconv, n_direction=n_direction)
     inputnode = Node(
         IdentityInterface(["dwi_file", "gradients_file", "mask_file", "response_files"]),
         name="inputnode",

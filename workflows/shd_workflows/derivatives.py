@@ -15,6 +15,7 @@ from nipype.interfaces.utility import IdentityInterface
 from niworkflows.engine.workflows import LiterateWorkflow
 
 from shd_bids import __version__
+from shd_bids.bids.columns import column_fields, columns_of
 from shd_bids.bids.names import derivative_path
 from shd_bids.bids.preprocessed import PreprocessedSeries
 from shd_bids.bids.sidecars import bids_uri, generic_sidecar
@@ -222,12 +223,18 @@ def init_preproc_derivatives_wf(
             | target.gradient_fields
         },
     )
+    given = target.series.confounds_file if isinstance(target.series, PreprocessedSeries) else None
     ds_confounds = target.sink(
         "ds_confounds",
         {"confounds": target.path("timeseries", ".tsv", desc="confounds")},
         {
-            "confounds": {key: {"Description": text} for key, text in DESCRIPTIONS.items()}
-            | {"Sources": target.source_uris + tables}
+            "confounds": generic_sidecar(
+                description="Measures of each volume: one row a volume.",
+                sources=target.source_uris + tables if given is None else target.uris([given]),
+                spatial_reference=None,
+                **said,
+            )
+            | (column_fields(DESCRIPTIONS) if given is None else columns_of(given))
         },
     )
     workflow.connect([
@@ -329,6 +336,7 @@ def init_response_derivatives_wf(
     *,
     target: Target,
     preproc: PreprocConfig,
+    given_files: Mapping[str, Path],
     methods: str,
     name: str = "response_derivatives_wf",
 ) -> LiterateWorkflow:
@@ -339,7 +347,9 @@ def init_response_derivatives_wf(
     target
         Where the outputs go.
     preproc
-        For the grouping into shells.
+        How shells are told apart.
+    given_files
+        Responses that are taken as they are, by tissue.
     methods
         As of `init_preproc_derivatives_wf`.
     name
@@ -360,6 +370,7 @@ def init_response_derivatives_wf(
             b0_threshold=preproc.b0_threshold,
             shell_tolerance=preproc.shell_tolerance,
             sources=[*target.dwi_uris, *own_uris(target.mask_path)],
+            given_uris={tissue: target.uris([file]) for tissue, file in given_files.items()},
             methods=methods.strip(),
         ),
         name="describe_response",
@@ -414,11 +425,9 @@ def init_model_derivatives_wf(
             model=model_label(model),
             b0_threshold=preproc.b0_threshold,
             shell_tolerance=preproc.shell_tolerance,
-            sources=[
-                *target.dwi_uris,
-                *own_uris(target.mask_path, target.response_path("WM")),
-            ],
-            fod_sources=own_uris(target.model_path(model, "fod", label="WM")),
+            sources=[*target.dwi_uris, *own_uris(target.mask_path)],
+            response_uris={t: own_uris(target.response_path(t))[0] for t in TISSUES},
+            fod_uris={t: own_uris(target.model_path(model, "fod", label=t))[0] for t in TISSUES},
             methods=methods.strip(),
         ),
         name="describe_model",

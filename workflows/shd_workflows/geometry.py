@@ -7,6 +7,7 @@ from niworkflows.engine.workflows import LiterateWorkflow
 from shd_bids.config import PreprocConfig
 from shd_bids.interfaces.distortion import EstimateField, PickB0
 from shd_bids.interfaces.motion import CorrectMotion, ResampleDwi
+from shd_bids.reports.versions import program_version
 
 from .geometry_plan import GeometryPlan
 
@@ -26,8 +27,9 @@ _METHODS = {
         "one that makes them agree once displacement and density are undone "
         "[@reversephase; @hysco]. "
     ),
-    "topup": "The susceptibility field was estimated by FSL's *topup* [@reversephase]. ",
-    "none": "Susceptibility distortion was not corrected. ",
+    "topup": "The susceptibility field was estimated from b=0 images of opposite phase encoding by "
+    "*topup* [@reversephase] of FSL {version}. ",
+    "none": "Susceptibility distortion was not corrected{because}. ",
 }
 _MOTION = (
     "Head motion and linear eddy currents were estimated, on images without intensity "
@@ -210,12 +212,20 @@ def _connect_field(
 
 
 def _describe(plan: GeometryPlan, resolution_mm: float | None) -> str:
-    moved = plan.hmc != "none"
-    corrected = moved or plan.sdc != "none"
-    done = "All of it was undone" if corrected else "The series was resampled"
+    moved, distorted = plan.hmc != "none", plan.sdc != "none"
+    because = f", because {plan.reason}" if plan.reason and plan.reason[0] != "-" else ""
+    field = _METHODS[plan.sdc].replace("{because}", because)
+    if plan.sdc == "topup":
+        field = field.format(version=program_version("FSL"))
+    undone = {
+        (True, True): "Distortion, head motion and eddy currents were undone together",
+        (True, False): "Head motion and eddy currents were undone",
+        (False, True): "Distortion was undone",
+        (False, False): "The series was resampled",
+    }[moved, distorted]
     voxels = "" if resolution_mm is None else f", to isotropic voxels of {resolution_mm:g} mm"
     return (
-        _METHODS[plan.sdc]
+        field
         + (_MOTION if moved else "Head motion and eddy currents were not corrected. ")
-        + f"{done} in one interpolation by cubic splines{voxels}. "
+        + f"{undone} in one interpolation by cubic splines{voxels}. "
     )

@@ -10,8 +10,8 @@ from shd_bids.interfaces.anat_figures import PlotAnatomy
 from shd_bids.interfaces.given_anatomy import TakeOverTissue
 
 _TAKEN_OVER = (
-    "Its tissue map was taken over and brought onto the grid of the diffusion images; nothing was "
-    "registered. "
+    "The tissue map that came with the preprocessed series was brought onto the grid of the "
+    "diffusion images; nothing was registered. "
 )
 
 

@@ -1,9 +1,12 @@
 """The graph that takes over what another pipeline has preprocessed; nothing is resampled."""
 
+from pathlib import Path
+
 from nipype import Node
 from nipype.interfaces.utility import IdentityInterface
 from niworkflows.engine.workflows import LiterateWorkflow
 
+from shd_bids.bids.dataset import read_dataset_description
 from shd_bids.bids.preprocessed import PreprocessedSeries
 from shd_bids.config import PreprocConfig
 from shd_bids.interfaces.corrections import CheckOrientation
@@ -11,6 +14,14 @@ from shd_bids.interfaces.ingest import IngestPreprocessed
 from shd_bids.interfaces.preproc import EstimateMask
 from shd_bids.interfaces.quality import MeasureQuality
 
+from .preproc import CHECKED, mask_text
+
+_READ = {
+    "fsl": "Its gradient directions were read by the FSL convention. ",
+    "mrtrix": "Its gradient directions were read along scanner axes, as MRtrix3 writes them. ",
+    "image-axes": "Its gradient directions were read along the image's axes, as QSIPrep writes "
+    "them. ",
+}
 INGEST_FIELDS = (
     "dwi_file",
     "gradients_file",
@@ -62,15 +73,7 @@ def init_ingest_wf(
         Verdict on the gradients, for sidecars.
     """
     workflow = LiterateWorkflow(name=name)
-    masked = (
-        "Its brain mask was used. "
-        if series.mask_file
-        else "A brain mask was computed by median filtering and Otsu's threshold [@otsu; @dipy]. "
-    )
-    workflow.__desc__ = (
-        "\n\n### Preprocessing\n\nThe diffusion series had been preprocessed before and was taken "
-        f"as it is, without resampling. {series.gradients.reason} {masked}"
-    )
+    workflow.__desc__ = _describe(series, preproc)
     shells = {"b0_threshold": preproc.b0_threshold, "shell_tolerance": preproc.shell_tolerance}
     outputnode = Node(IdentityInterface(list(INGEST_FIELDS)), name="outputnode")
     ingest = Node(
@@ -121,3 +124,23 @@ def init_ingest_wf(
         ]),
     ])  # fmt: skip
     return workflow
+
+
+def _describe(series: PreprocessedSeries, preproc: PreprocConfig) -> str:
+    by = _made_by(series.dwi_file)
+    masked = "Its own brain mask was used. " if series.mask_file else mask_text(preproc.mask_method)
+    return (
+        f"\n\n### Preprocessing\n\nThe diffusion series had been preprocessed before{by} and was "
+        f"taken as it is, without resampling. {_READ[series.gradients.convention]}{masked}{CHECKED}"
+    )
+
+
+def _made_by(dwi_file: Path) -> str:
+    """Name the program that made a file, with its version, as its dataset's description does."""
+    for folder in dwi_file.parents:
+        if (folder / "dataset_description.json").is_file():
+            made = read_dataset_description(folder).get("GeneratedBy")
+            first = made[0] if isinstance(made, list) and made else {}
+            named = [first[key] for key in ("Name", "Version") if isinstance(first.get(key), str)]
+            return f" by {' '.join(named)}" if named else ""
+    return ""

@@ -13,7 +13,8 @@ from .plan import SeriesPlan
 from .plugin import ResilientPlugin
 
 CONFIG_NAME = "shd-bids.toml"  # in the log folder of every run
-METHODS_NAME = "methods.md"  # with citation keys, from which the text can be made again
+METHODS_NAME = "methods.md"  # of the participant, with citation keys
+STUDY_NAME = "methods-study.md"  # of all participants of the run
 
 
 @dataclass
@@ -25,6 +26,9 @@ class Outcome:
     plans: list[SeriesPlan] = field(default_factory=list)
     finished: bool = False
     messages: list[str] = field(default_factory=list)
+    planned: dict[str, str] = field(default_factory=dict)  # sinks by the files they may write
+    keeps_log: bool = True  # not where nothing is run, as for the methods text alone
+    made: list[str] = field(default_factory=list)  # of these, those of sinks that were run
 
     @property
     def crash_files(self) -> list[Path]:
@@ -44,7 +48,7 @@ class Outcome:
         """Give up before anything ran; a run leaves a crash file so that the page tells why."""
         self.plans = []
         self.messages.append(str(error))
-        if not (self.log_dir / CONFIG_NAME).is_file():  # no run, as for the methods text alone
+        if not self.keeps_log:
             return
         text = "".join(format_exception(error))
         write_text(self.log_dir / "crash-indexing.txt", f"Node: indexing\n\nTraceback:\n{text}")
@@ -67,5 +71,8 @@ def judge_outcomes(outcomes: Sequence[Outcome], plugin: ResilientPlugin) -> None
         missing = [name for name in plugin.unfinished if outcome.owns(name)]
         if missing and not outcome.messages:
             outcome.messages.append(f"{len(missing)} steps were not run.")
+        own = participant_wf_name(outcome.label)
+        left = {name.partition(f"{own}.")[2] for name in missing}
+        outcome.made = [path for path, sink in outcome.planned.items() if sink not in left]
         outcome.messages += [text for plan in outcome.plans for text in plan.anat.undelivered]
         outcome.finished = bool(outcome.plans) and not missing and not outcome.messages

@@ -3,6 +3,7 @@
 Each has the outputs of the graph that it stands for; most have no step at all.
 """
 
+from collections.abc import Sequence
 from importlib.resources import files
 
 import yaml
@@ -20,6 +21,7 @@ from shd_bids.reports.html import figure_path
 from .anat import ANAT_FIELDS
 from .derivatives import Target
 from .ingest import INGEST_FIELDS
+from .plan import SeriesPlan
 from .spaces import atlas_wf_name, describe_atlas
 
 _FITTED = ("fod_files", "fraction_files", "map_files")
@@ -224,6 +226,17 @@ def retell(told: str | None, instead: str) -> str:
     """Give the methods text that an earlier run left in a sidecar; what begins a section does."""
     text = (told or instead).strip()
     return f"\n\n{text} " if text.startswith("#") else f"{text} "
+
+
+def own_figures(plans: Sequence[SeriesPlan]) -> list[str]:
+    """List the figures of what was taken over, as paths in the output dataset."""
+    return [
+        figure_path(plan.series.entities, what, file.suffix).as_posix()
+        for plan in plans
+        if plan.own.results is not None
+        for what in _figures_of_series()
+        if (file := plan.own.results.figures.get(what))
+    ]
 
 
 def _figures_of_series() -> list[str]:

@@ -1,29 +1,31 @@
 """A participant's page, assembled when the graph has ended, whatever its end was."""
 
 import logging
-import platform
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from shd_bids import __version__
 from shd_bids.bids.files import dataset_lock, write_text
+from shd_bids.reports.dress import OVERVIEW_MARK
 from shd_bids.reports.fragments import (
+    alert,
     configuration_block,
     data_table,
     fact_table,
-    timings_table,
+    state_line,
 )
 from shd_bids.reports.html import assemble_report, figure_path
 from shd_bids.reports.methods import write_citation
+from shd_bids.reports.versions import software_versions
 
 from .plan import SeriesPlan
 from .plugin import readable_name
+from .stages import usage_tables
+from .usage import StepUse
 
 LOGGER = logging.getLogger(__name__)
-_LIBRARIES = ("dipy", "nipype", "niworkflows", "numpy", "torch")
 
 
 def write_page(
@@ -33,8 +35,10 @@ def write_page(
     run_id: str,
     plans: Sequence[SeriesPlan],
     messages: Sequence[str],
-    seconds: Mapping[str, float],
+    steps: Mapping[str, StepUse],
     resources_text: str,
+    machine: Mapping[str, str],
+    earlier: Sequence[str],
     toml: str,
     methods: str,
 ) -> Path:
@@ -52,10 +56,14 @@ def write_page(
         Series of the participant.
     messages
         What went wrong, in a sentence each.
-    seconds
-        Wall time by the full name of each node that ran.
+    steps
+        Time and memory by the full name of each node that ran.
     resources_text
         What was used of the machine, in a sentence.
+    machine
+        Operating system, processor, container and card by name.
+    earlier
+        Figures that this run did not make, as `shd_workflows.manifest.earlier_figures` lists them.
     toml
         The resolved configuration.
     methods
@@ -67,27 +75,39 @@ def write_page(
         The page.
     """
     fragments = {
-        "summary": _summary(label, plans, messages),
+        "summary": _summary(plans, messages),
         "about": fact_table(
             {
                 "shd-bids": __version__,
                 "Command": " ".join(sys.argv),
                 "Date": time.strftime("%Y-%m-%d %H:%M"),
-                "Machine": resources_text,
-                "Python": platform.python_version(),
-                **{name: version(name) for name in _LIBRARIES},
+                "Resources": resources_text,
+                **machine,
+                **software_versions(programs_of(plans)),
             }
         ),
-        "timings": timings_table({readable_name(name): value for name, value in seconds.items()}),
+        "timings": usage_tables(steps, {name: readable_name(name) for name in steps}),
         "configuration": configuration_block(toml),
     }
-    if not seconds:  # all was taken over: what is told of the run that made it stays
+    if earlier:
+        said = f"Of earlier runs, and not made again by this one: {', '.join(earlier)}."
+        fragments["summary"] += alert(said, "warning")
+    if not steps:  # all was taken over: what is told of the run that made it stays
         fragments.pop("timings")
     for what, fragment in fragments.items():
         write_text(output_dir / figure_path({"sub": label}, what, ".html"), fragment)
     page = assemble_report(output_dir, label, run_id, methods=methods)
     LOGGER.info("sub-%s: report %s", label, page)
     return page
+
+
+def programs_of(plans: Sequence[SeriesPlan]) -> list[str]:
+    """List the programs, beside the libraries, that some series make use of."""
+    used = {
+        "MRtrix3": any(plan.weights == "sift2" for plan in plans),
+        "FSL": any(plan.geometry is not None and plan.geometry.sdc == "topup" for plan in plans),
+    }
+    return [name for name, is_used in used.items() if is_used]
 
 
 def write_citations(output_dir: Path, methods: str) -> Path:
@@ -97,7 +117,7 @@ def write_citations(output_dir: Path, methods: str) -> Path:
     return output_dir / "logs" / "CITATION.md"
 
 
-def _summary(label: str, plans: Sequence[SeriesPlan], messages: Sequence[str]) -> str:
+def _summary(plans: Sequence[SeriesPlan], messages: Sequence[str]) -> str:
     rows = [
         [
             plan.series.source_stem,
@@ -110,6 +130,5 @@ def _summary(label: str, plans: Sequence[SeriesPlan], messages: Sequence[str]) -
         for plan in plans
     ]
     columns = ["series", "images", "voxels", "volumes", "shells, s/mm²", "models"]
-    state = "failed: " + " ".join(messages) if messages else "finished"
-    table = fact_table({"Participant": f"sub-{label}", "State": state})
-    return table + (data_table(columns, rows) if rows else "")
+    table = data_table(columns, rows) if rows else ""
+    return "\n".join([state_line(messages), OVERVIEW_MARK, table])

@@ -39,7 +39,7 @@ from .reports import (
     init_response_report_wf,
     init_tracts_report_wf,
 )
-from .response import init_response_wf
+from .response import init_response_wf, response_tissues
 from .series_anat import add_anatomy, add_atlases, add_spaces
 from .sources import dataset_links
 from .spaces import atlas_wf_name
@@ -51,7 +51,7 @@ _SERIES = ["dwi_file", "gradients_file", "mask_file"]
 
 def participant_wf_name(label: str) -> str:
     """Give the name of a participant's graph, which its log and crash files are found by."""
-    return f"sub_{label.replace('+', '')}_wf"
+    return f"sub_{label.replace('+', '_plus_')}_wf"
 
 
 def init_participant_wf(
@@ -94,7 +94,8 @@ def init_participant_wf(
 
 
 def _target(plan: SeriesPlan, config: RunConfig) -> Target:
-    return Target(plan.series, dataset_links(config), config.execution.output_dir, plan.own)
+    links = dataset_links(config, plan.anat.references)
+    return Target(plan.series, links, config.execution.output_dir, plan.own)
 
 
 def init_series_wf(
@@ -127,7 +128,6 @@ def init_series_wf(
     execution = config.execution
     target = _target(plan, config)
     n_threads = config.resources.omp_nthreads or 1
-    size_gb = plan.size_gb()
     level = LEVELS.index(execution.level)
 
     preproc_wf = _init_input_wf(plan, config, n_threads)
@@ -147,7 +147,7 @@ def init_series_wf(
         response_wf = init_own_response_wf(plan.own.results)
         workflow.add_nodes([response_wf])
     else:
-        response_wf = _add_response(workflow, preproc_wf, config, target, size_gb)
+        response_wf = _add_response(workflow, preproc_wf, plan, config, target)
     if level < LEVELS.index("fod"):
         return workflow
 
@@ -196,16 +196,23 @@ def _save_and_picture(
 def _add_response(
     workflow: LiterateWorkflow,
     preproc_wf: LiterateWorkflow,
+    plan: SeriesPlan,
     config: RunConfig,
     target: Target,
-    size_gb: float,
 ) -> LiterateWorkflow:
     """Give the response of each tissue, and save and picture it."""
     response_wf = init_response_wf(
-        response=config.response, preproc=config.preproc, lmax=config.deconv.lmax, size_gb=size_gb
+        response=config.response,
+        preproc=config.preproc,
+        lmax=config.deconv.lmax,
+        size_gb=plan.size_gb(),
+        tissues=response_tissues(config.response, plan.shell_bvals),
     )
     save_response_wf = init_response_derivatives_wf(
-        target=target, preproc=config.preproc, methods=response_wf.visit_desc()
+        target=target,
+        preproc=config.preproc,
+        given_files=config.response.files,
+        methods=response_wf.visit_desc(),
     )
     _connect(workflow, preproc_wf, response_wf, _SERIES)
     _connect_shared(workflow, preproc_wf, save_response_wf)
@@ -276,6 +283,7 @@ def _add_fit(
         coefficients_gb=coefficients_gb,
         n_threads=config.resources.omp_nthreads or 1,
         checkpoint_dir=_checkpoint_dir(config.execution.work_dir, plan, label),
+        n_direction=plan.shell_counts[-1] if plan.shell_counts else 0,
         name=f"{label}_wf",
     )
     save_fit_wf = init_model_derivatives_wf(
@@ -319,6 +327,9 @@ def _add_tracts(
         size_gb=plan.size_gb(),
         n_threads=n_threads,
         mem_gb=config.resources.mem or 8.0,
+        model=model,
+        tissues=("WM",) if model == "csd" else response_tissues(config.response, plan.shell_bvals),
+        voxel_mm=_output_voxel_mm(plan, config),
     )
     save_wf = init_tractogram_derivatives_wf(
         target=target,
@@ -375,6 +386,7 @@ def _init_input_wf(plan: SeriesPlan, config: RunConfig, n_threads: int) -> Liter
         size_gb=plan.acquired_gb,
         growth=plan.growth,
         n_threads=n_threads,
+        ringing=plan.ringing,
     )
     preproc_wf.get_node("inputnode").inputs.trait_set(
         dwi_files=[str(run.dwi_file) for run in runs],
@@ -387,3 +399,11 @@ def _init_input_wf(plan: SeriesPlan, config: RunConfig, n_threads: int) -> Liter
 
 def _checkpoint_dir(work_dir: Path, plan: SeriesPlan, label: str) -> Path:
     return work_dir / "checkpoints" / plan.series.source_stem / label
+
+
+def _output_voxel_mm(plan: SeriesPlan, config: RunConfig) -> tuple[float, ...]:
+    """Give the edges of the voxels that models are fitted to."""
+    resolution_mm = config.preproc.output_resolution
+    if plan.geometry is None or resolution_mm is None:
+        return plan.voxel_mm
+    return (resolution_mm,) * 3

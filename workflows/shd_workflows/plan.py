@@ -52,13 +52,15 @@ class SeriesPlan:
     shell_bvals: tuple[float, ...]  # s/mm², b=0 first
     models: tuple[str, ...]
     weights: str  # of streamlines: sift2, life or none
+    shell_counts: tuple[int, ...] = ()  # volumes of each shell
+    voxel_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)  # as acquired
     own: OwnPlan = field(default_factory=OwnPlan)  # what is taken over from an earlier run
 
     @property
     def name(self) -> str:
         """Name of the series' graph."""
         entities = [f"{key}_{label}" for key, label in self.series.entities.items() if key != "sub"]
-        return "_".join(["dwi", *entities, "wf"]).replace("+", "")
+        return "_".join(["dwi", *entities, "wf"]).replace("+", "_plus_")
 
     @property
     def acquired_gb(self) -> float:
@@ -105,7 +107,7 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
         growth = _growth(images[0], config.preproc)
     if isinstance(series, PreprocessedSeries) and series.own:
         series = replace(series, own=keep_readable(series.own, images[0], series.source_stem))
-    shell_bvals = _find_shells(gradients, config.preproc)
+    shell_bvals, shell_counts = _find_shells(gradients, config.preproc)
     anat = plan_anat(series, config.anat)
     x, y, z, _ = images[0].shape
     plan = SeriesPlan(
@@ -119,6 +121,8 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
         shell_bvals,
         choose_models(config.deconv.fod_models, n_shell=len(shell_bvals)),
         plan_tracking(config, anat, n_shell=len(shell_bvals)),
+        shell_counts,
+        _voxel_mm(images[0]),
     )
     if isinstance(series, PreprocessedSeries) and series.own:
         own = plan_own(
@@ -219,8 +223,16 @@ def choose_models(asked: tuple[str, ...], *, n_shell: int) -> tuple[str, ...]:
     return asked or ("shd-tv", "csd" if n_shell < 3 else "msmt-csd")
 
 
-def _find_shells(table: GradientTable, preproc: PreprocConfig) -> tuple[float, ...]:
+def _find_shells(
+    table: GradientTable, preproc: PreprocConfig
+) -> tuple[tuple[float, ...], tuple[int, ...]]:
     shells = cluster_shells(
         table.bvals, b0_threshold=preproc.b0_threshold, tolerance=preproc.shell_tolerance
     )
-    return tuple(float(bval) for bval in shells.bvals)
+    counts = (len(shells.volumes(shell)) for shell in range(shells.n_shell))
+    return tuple(float(bval) for bval in shells.bvals), tuple(counts)
+
+
+def _voxel_mm(image: nib.Nifti1Image) -> tuple[float, float, float]:
+    x, y, z = (float(edge) for edge in nib.affines.voxel_sizes(image.affine))
+    return x, y, z

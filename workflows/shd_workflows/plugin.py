@@ -14,6 +14,7 @@ import re
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -25,6 +26,7 @@ from typing import Any
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from .logs import set_up_logging
+from .usage import StepUse, held_gb, peak_gb, tell_excess
 
 LOGGER = logging.getLogger(__name__)
 _QUIET = ("ds_", "describe_")  # nodes of milliseconds
@@ -69,6 +71,8 @@ class ResilientPlugin(MultiProcPlugin):
         Memory for all nodes together.
     settings
         Log files, verbosity and cards of the nodes' processes.
+    on_step
+        Is told the name of each node that ran, and what it took.
 
     Attributes
     ----------
@@ -76,8 +80,8 @@ class ResilientPlugin(MultiProcPlugin):
         Names of the nodes that have not come to a good end.
     failures
         Nodes that failed.
-    seconds
-        Wall time by the name of each node that ran.
+    used
+        Time and memory by the name of each node that ran.
     """
 
     def __init__(
@@ -86,12 +90,15 @@ class ResilientPlugin(MultiProcPlugin):
         n_procs: int,
         memory_gb: float,
         settings: TaskSettings | None = None,
+        on_step: Callable[[str, StepUse], None] | None = None,
     ) -> None:
         self._settings = settings or TaskSettings()
+        self._on_step = on_step
         self.unfinished: set[str] = set()
         self.failures: list[Failure] = []
-        self.seconds: dict[str, float] = {}
+        self.used: dict[str, StepUse] = {}
         self._started: dict[str, float] = {}
+        self._peaks_gb: dict[str, float] = {}
         super().__init__(
             plugin_args={
                 "n_procs": n_procs,
@@ -125,11 +132,16 @@ class ResilientPlugin(MultiProcPlugin):
                 LOGGER.info("%s: started", readable_name(name))
             return
         if name in self._started:
-            self.seconds[name] = monotonic() - self._started.pop(name)
+            seconds = monotonic() - self._started.pop(name)
+            use = StepUse(seconds, self._peaks_gb.get(name), node.mem_gb)
+            self.used[name] = use
+            tell_excess(readable_name(name), use)
+            if self._on_step is not None:
+                self._on_step(name, use)
         if status == "end":
             self.unfinished.discard(name)
-            if name in self.seconds and not node.name.startswith(_QUIET):
-                LOGGER.info("%s: done in %.1f s", readable_name(name), self.seconds[name])
+            if name in self.used and not node.name.startswith(_QUIET):
+                LOGGER.info("%s: done in %.1f s", readable_name(name), self.used[name].seconds)
 
     def _clean_queue(self, jobid: int, graph: Any, result: Any = None) -> Any:
         name = self.procs[jobid].fullname
@@ -161,7 +173,8 @@ class ResilientPlugin(MultiProcPlugin):
         if not task.receiver.poll():
             return None
         try:
-            return task.receiver.recv()
+            result, self._peaks_gb[task.node_name] = task.receiver.recv()
+            return result
         except EOFError:  # the process ended without a word
             task.process.join()
         message = _describe_death(task)
@@ -192,7 +205,8 @@ def _run_task(
     settings: TaskSettings,
     gpu: str | None,
 ) -> None:
-    """Run one node in its own process and send its result."""
+    """Run one node in its own process and send its result, and the memory that it took."""
+    shared_gb = held_gb()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides on Ctrl-C
@@ -200,7 +214,8 @@ def _run_task(
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     own = {name: file for name, file in settings.log_files.items() if name in node.fullname}
     set_up_logging(verbosity=settings.verbosity, log_files=own)
-    sender.send(run_node(node, updatehash, taskid))
+    result = run_node(node, updatehash, taskid)
+    sender.send((result, peak_gb(shared_gb)))
     sender.close()
 
 

@@ -8,6 +8,7 @@ from shd_bids.config import PreprocConfig
 from shd_bids.interfaces.corrections import CheckOrientation, CorrectBias, UnringDwi
 from shd_bids.interfaces.preproc import DenoiseDwi, EstimateMask, MergeRuns
 from shd_bids.interfaces.quality import ExportDwi, MeasureQuality, MeasureRaw
+from shd_bids.reports.versions import library_version
 
 from .geometry import FIELD_FIELDS, MOTION_FIELDS, init_geometry_wf
 from .geometry_plan import GeometryPlan
@@ -34,19 +35,29 @@ PREPROC_FIELDS = (
 )
 
 _DENOISED = {
-    "mppca": "Noise was removed by Marchenko-Pastur principal component analysis [@mppca]. ",
-    "patch2self": "Noise was removed by Patch2Self [@patch2self]. ",
+    "mppca": "Noise was removed by Marchenko-Pastur principal component analysis [@mppca] in "
+    "overlapping cubic patches of at least as many voxels as there were volumes. ",
+    "patch2self": "Noise was removed by Patch2Self [@patch2self] with ordinary least squares, from "
+    "b=0 and diffusion-weighted volumes apart, where there were at least eight. ",
     "none": "The data were not denoised. ",
 }
-_UNRUNG = "Gibbs ringing was removed by sub-voxel shifts [@gibbs]. "
-_BIAS = "Intensity bias was removed by N4 [@n4]. "
-_MASKED = (
-    "A brain mask was computed from the b=0 and diffusion-weighted means by median filtering and "
-    "Otsu's threshold [@otsu; @dipy]. "
+_UNRUNG = "Gibbs ringing was removed by sub-voxel shifts [@gibbs]{how}. "
+_STILL = (
+    "Neither susceptibility distortion nor head motion and eddy currents were corrected, and the "
+    "series was not resampled. "
 )
-_CHECKED = (
+_BIAS = (
+    "Intensity bias was removed by N4 [@n4] of SimpleITK {version} [@simpleitk], estimated on the "
+    "geometric mean of the b=0 images and the lowest shell. "
+)
+_MASKED = {
+    "median-otsu": "A brain mask was computed by median filtering and Otsu's threshold "
+    "[@otsu; @dipy] from the mean b=0 image and its geometric means with those of the shells. ",
+    "none": "No brain was extracted: all voxels with signal were processed. ",
+}
+CHECKED = (
     "The gradient table was compared with all flips and permutations of its axes by the coherence "
-    "of fibres [@coherence]. "
+    "of fibres [@coherence], and left as it was. "
 )
 
 
@@ -59,6 +70,7 @@ def init_preproc_wf(
     size_gb: float,
     growth: float,
     n_threads: int,
+    ringing: str = "",
     name: str = "preproc_wf",
 ) -> LiterateWorkflow:
     """Build the preprocessing of one series.
@@ -83,6 +95,8 @@ def init_preproc_wf(
         Voxels of the output for each one acquired.
     n_threads
         Threads of one step.
+    ringing
+        What is done about ringing, as `SeriesPlan` has it in words, for the methods.
     name
         Name of the workflow.
 
@@ -121,7 +135,10 @@ def init_preproc_wf(
         Verdict on the gradients, for sidecars.
     """
     workflow = LiterateWorkflow(name=name)
-    workflow.__desc__ = _describe(preproc, n_run, unrung=slice_axis is not None)
+    unrung = slice_axis is not None
+    workflow.__desc__ = _describe_start(preproc, n_run, ringing, unrung=unrung)
+    still = geometry.is_idle(preproc)
+    workflow.__postdesc__ = (_STILL if still else "") + describe_end(preproc)
     shells = {"b0_threshold": preproc.b0_threshold, "shell_tolerance": preproc.shell_tolerance}
     inputnode = Node(
         IdentityInterface(["dwi_files", "bval_files", "bvec_files", "phases"]), name="inputnode"
@@ -198,7 +215,7 @@ def init_preproc_wf(
         (merge_runs, mask_raw, [("gradients_file", "gradients_file")]),
     ])  # fmt: skip
     images, gradients = (last, "dwi_file"), (merge_runs, "gradients_file")
-    if not geometry.is_idle(preproc):
+    if not still:
         geometry_wf = init_geometry_wf(
             plan=geometry,
             preproc=preproc,
@@ -290,17 +307,36 @@ def _connect_series(
     ])  # fmt: skip
 
 
-def _describe(preproc: PreprocConfig, n_run: int, *, unrung: bool) -> str:
-    merged = "%d runs of one acquisition were brought to one scale by their b=0 images and joined. "
+def mask_text(method: str) -> str:
+    """Say how the brain is found in a series."""
+    return _MASKED[method]
+
+
+def describe_end(preproc: PreprocConfig) -> str:
+    """Say what is done after all volumes are where they belong."""
+    bias = _BIAS.format(version=library_version("SimpleITK"))
+    return (
+        (bias if preproc.bias_correction != "none" else "Intensity bias was not corrected. ")
+        + mask_text(preproc.mask_method)
+        + CHECKED
+    )
+
+
+def _describe_start(preproc: PreprocConfig, n_run: int, ringing: str, *, unrung: bool) -> str:
+    merged = f"{n_run} runs of one acquisition were brought to one scale by their b=0 images and "
+    _, _, why = ringing.partition(", " if unrung else ": ")
+    if unrung:
+        partly = why.replace(": ", ", because ", 1)
+        rung = _UNRUNG.format(how=f", {partly}" if why else "")
+    else:
+        because = "" if why.startswith("--") or not why else f", because {why}"
+        rung = f"Gibbs ringing was not removed{because}. "
     return "".join(
         [
             "\n\n### Preprocessing\n\n",
-            merged % n_run if n_run > 1 else "",
+            f"{merged}joined. " if n_run > 1 else "",
             "Gradient directions were read by the FSL convention and turned into scanner axes. ",
             _DENOISED[preproc.denoise_method],
-            _UNRUNG if unrung else "Gibbs ringing was not removed. ",
-            _BIAS if preproc.bias_correction != "none" else "Intensity bias was not corrected. ",
-            _MASKED if preproc.mask_method != "none" else "No brain mask was computed. ",
-            _CHECKED,
+            rung,
         ]
     )

@@ -26,6 +26,7 @@ from shd_bids.interfaces.preproc_figures import (
     PlotMotion,
     TabulatePreproc,
 )
+from shd_bids.interfaces.scene_figures import PlotScene
 from shd_bids.reports.html import figure_path
 
 from .derivatives import Target, model_label
@@ -358,7 +359,7 @@ def init_fodf_report_wf(
         mem_gb=0.7 + (1 + len(labels)) * coefficients_gb,
     )
     plot_maps = Node(PlotMaps(models=labels), name="plot_maps", mem_gb=0.7 + coefficients_gb)
-    ds_fodf = _figure_sink(target, "ds_fodf", fodf=".png")
+    ds_fodf = _figure_sink(target, "ds_fodf", fodf=".png", peaks=".png")
     ds_maps = _figure_sink(
         target,
         "ds_maps",
@@ -440,6 +441,13 @@ def init_tracts_report_wf(
             ("mask_file", "mask_file"),
         ]),
         (plot_tracts, ds_tracts, [("out_files", "in_files")]),
+    ])  # fmt: skip
+    plot_scene = Node(PlotScene(), name="plot_scene", mem_gb=1.0)
+    ds_scene = _figure_sink(target, "ds_scene", scene3d=".html")
+    given = ["tck_file", "mask_file", *(["bundle_files"] if with_bundles else [])]
+    workflow.connect([
+        (inputnode, plot_scene, [(field, field) for field in given]),
+        (plot_scene, ds_scene, [("out_files", "in_files")]),
     ])  # fmt: skip
     if atlases:
         plot_connectomes = Node(

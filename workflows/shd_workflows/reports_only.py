@@ -11,7 +11,7 @@ from shd_bids.reports.fragments import configuration_block
 from shd_bids.reports.html import assemble_report, figure_path
 
 from .logs import set_up_logging
-from .outcome import CONFIG_NAME, METHODS_NAME, Outcome
+from .outcome import CONFIG_NAME, METHODS_NAME, STUDY_NAME, Outcome
 from .pages import write_citations
 
 LOGGER = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def remake_pages(output_dir: Path, labels: Sequence[str] = ()) -> list[Outcome]:
             "Give the output folder of an earlier run."
         )
     outcomes = [_remake_page(output_dir, label) for label in (labels or present)]
-    sources = [file for outcome in outcomes if (file := outcome.log_dir / METHODS_NAME).is_file()]
+    sources = [file for outcome in outcomes if (file := outcome.log_dir / STUDY_NAME).is_file()]
     if sources:  # the log folders are named by the time of their run
         newest = max(sources, key=lambda file: file.parent.name)
         write_citations(output_dir, newest.read_text(encoding="utf-8"))

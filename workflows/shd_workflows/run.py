@@ -4,8 +4,9 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -23,22 +24,30 @@ from shd_bids.bids.description import dataset_description, write_dataset_files
 from shd_bids.bids.files import write_text
 from shd_bids.config import RunConfig, write_config_file
 from shd_bids.errors import OutputError, ShdBidsError
+from shd_bids.reports.versions import machine_facts
 
+from .boilerplate import found_text, participant_methods, participant_sections, study_methods
 from .logs import set_up_logging
-from .outcome import CONFIG_NAME, METHODS_NAME, Outcome, judge_outcomes
-from .own_results import is_identity
+from .manifest import earlier_figures, planned_files
+from .outcome import CONFIG_NAME, METHODS_NAME, STUDY_NAME, Outcome, judge_outcomes
+from .own_results import is_identity, own_figures
 from .pages import write_citations, write_page
 from .participant import init_participant_wf, participant_wf_name
 from .plan import plan_series
 from .plugin import ResilientPlugin, TaskSettings
 from .sources import Source, dataset_links, open_source, suggest_own
-from .workdir import hold_participants, prepare_work_dir, remember_seconds
+from .workdir import hold_participants, prepare_work_dir, recall_steps, remember_step
 
 LOGGER = logging.getLogger(__name__)
 
 
 def run_participants(
-    config: RunConfig, *, resources_text: str, gpus: Sequence[str] = ()
+    config: RunConfig,
+    *,
+    resources_text: str,
+    gpus: Sequence[str] = (),
+    container: Mapping[str, str] | None = None,
+    gpu_facts: Mapping[str, str] | None = None,
 ) -> list[Outcome]:
     """Run every participant as far as it can be run.
 
@@ -50,6 +59,10 @@ def run_participants(
         What was chosen for resources, in a sentence.
     gpus
         Ids of the cards to use, as CUDA_VISIBLE_DEVICES takes them.
+    container
+        That the program runs in, as `shd_bids.bids.description.dataset_description` takes it.
+    gpu_facts
+        Card, CUDA and driver by name, for the page.
 
     Returns
     -------
@@ -75,7 +88,7 @@ def run_participants(
         Outcome(label, execution.output_dir / f"sub-{label}" / "log" / run_id) for label in labels
     ]
     with hold_participants(execution.work_dir, labels):
-        _write_dataset(config)
+        write_dataset(config, container)
         log_files = {participant_wf_name(outcome.label): outcome.log_file for outcome in outcomes}
         for outcome in outcomes:
             outcome.log_dir.mkdir(parents=True, exist_ok=True)
@@ -85,29 +98,37 @@ def run_participants(
         _plan(config, outcomes, source, filters)
         if source.own_dir is None:
             suggest_own(execution, fresh)
-        _configure_nipype(config)
+        if references := _references(outcomes):
+            write_dataset(config, container, references)
+        configure_nipype(config)
         workflow = build_workflow(config, outcomes)
         settings = TaskSettings(log_files=log_files, verbosity=verbosity, gpus=tuple(gpus))
         plugin = ResilientPlugin(
             n_procs=config.resources.nprocs or 1,
             memory_gb=config.resources.mem or 8.0,
             settings=settings,
+            on_step=partial(remember_step, execution.work_dir),
         )
         if execution.write_graph:
             _write_graphs(workflow, outcomes)
-        _execute(workflow, plugin)
+        execute(workflow, plugin)
         judge_outcomes(outcomes, plugin)
-        _report(outcomes, config, plugin, workflow.visit_desc(), run_id, resources_text)
+        facts = machine_facts(container) | dict(gpu_facts or {})
+        _report(outcomes, config, workflow, run_id, resources_text, facts, container)
     return outcomes
 
 
-def write_boilerplate(config: RunConfig) -> tuple[list[Outcome], Path | None]:
+def write_boilerplate(
+    config: RunConfig, *, container: Mapping[str, str] | None = None
+) -> tuple[list[Outcome], Path | None]:
     """Write the methods text of what the participants would get, and run nothing.
 
     Parameters
     ----------
     config
         Settings with resources and device resolved.
+    container
+        That the program runs in.
 
     Returns
     -------
@@ -125,15 +146,27 @@ def write_boilerplate(config: RunConfig) -> tuple[list[Outcome], Path | None]:
     labels = select_participants(execution.bids_dir, execution.participant_labels)
     filters = read_filter_file(execution.bids_filter_file) if execution.bids_filter_file else {}
     source = open_source(config, labels)
-    outcomes = [Outcome(label, execution.output_dir / f"sub-{label}" / "log") for label in labels]
+    log_dirs = {label: execution.output_dir / f"sub-{label}" / "log" for label in labels}
+    outcomes = [Outcome(label, folder, keeps_log=False) for label, folder in log_dirs.items()]
     _plan(config, outcomes, source, filters)
+    workflow = build_workflow(config, outcomes)
     for outcome in outcomes:
         outcome.finished = bool(outcome.plans)
-    methods = build_workflow(config, outcomes).visit_desc()
-    if not methods.strip():
+    sections = {
+        outcome.label: participant_sections(workflow, outcome.label, outcome.plans, config)
+        for outcome in outcomes
+    }
+    methods = study_methods(sections, container=container)
+    if not methods:
         return outcomes, None
-    _write_dataset(config)
+    write_dataset(config, container, _references(outcomes))
     return outcomes, write_citations(execution.output_dir, methods)
+
+
+def _references(outcomes: Sequence[Outcome]) -> list[Path]:
+    """List the templates and atlases that some series uses."""
+    plans = [plan for outcome in outcomes for plan in outcome.plans]
+    return [file for plan in plans for file in plan.anat.references]
 
 
 def build_workflow(config: RunConfig, outcomes: Sequence[Outcome]) -> LiterateWorkflow:
@@ -158,13 +191,21 @@ def build_workflow(config: RunConfig, outcomes: Sequence[Outcome]) -> LiterateWo
         participant_wf = init_participant_wf(
             label=outcome.label, plans=outcome.plans, config=config
         )
+        try:
+            outcome.planned = planned_files(participant_wf)
+        except OutputError as error:
+            outcome.stop(error)
+            LOGGER.error("sub-%s stops: %s", outcome.label, error)
+            continue
         for node in participant_wf._get_all_nodes():
             node.config = {"execution": {"crashdump_dir": str(outcome.log_dir)}}
         workflow.add_nodes([participant_wf])
     return workflow
 
 
-def _write_dataset(config: RunConfig) -> None:
+def write_dataset(
+    config: RunConfig, container: Mapping[str, str] | None, references: Sequence[Path] = ()
+) -> None:
     """Write the output dataset's own files, the first to be written there."""
     execution = config.execution
     try:
@@ -179,8 +220,12 @@ def _write_dataset(config: RunConfig) -> None:
         )
     description = dataset_description(
         version=__version__,
-        links=dataset_links(config),
+        links=dataset_links(config, references),
         input_description=read_dataset_description(execution.bids_dir),
+        other_descriptions={
+            name: read_dataset_description(folder) for name, folder in execution.derivatives.items()
+        },
+        container=container,
     )
     write_dataset_files(execution.output_dir, description)
 
@@ -212,7 +257,7 @@ def _plan(
             )
 
 
-def _configure_nipype(config: RunConfig) -> None:
+def configure_nipype(config: RunConfig) -> None:
     """Set what nipype copies into every graph and node when they are made."""
     nipype_config.update_config(
         {
@@ -239,9 +284,9 @@ def _write_graphs(workflow: LiterateWorkflow, outcomes: Sequence[Outcome]) -> No
             )
 
 
-def _execute(workflow: LiterateWorkflow, plugin: ResilientPlugin) -> None:
-    steps = [node for node in workflow._get_all_nodes() if not is_identity(node)]
-    if not steps:
+def execute(workflow: LiterateWorkflow, plugin: ResilientPlugin) -> None:
+    """Run a graph to its end; what failed is told by the plugin."""
+    if all(map(is_identity, workflow._get_all_nodes())):
         LOGGER.info("There is nothing to run: all that was asked for is there.")
         return
     started = monotonic()
@@ -257,27 +302,45 @@ def _execute(workflow: LiterateWorkflow, plugin: ResilientPlugin) -> None:
 def _report(
     outcomes: Sequence[Outcome],
     config: RunConfig,
-    plugin: ResilientPlugin,
-    methods: str,
+    workflow: LiterateWorkflow,
     run_id: str,
     resources_text: str,
+    machine: Mapping[str, str],
+    container: Mapping[str, str] | None,
 ) -> None:
     """Write every participant's page, and the methods text of the dataset."""
     output_dir = config.execution.output_dir
-    seconds = remember_seconds(config.execution.work_dir, plugin.seconds)
+    steps = recall_steps(config.execution.work_dir)
+    sections = {
+        outcome.label: participant_sections(workflow, outcome.label, outcome.plans, config)
+        for outcome in outcomes
+    }
+    failed = [outcome.label for outcome in outcomes if not outcome.finished]
+    methods = study_methods(sections, container=container, failed=failed)
     for outcome in outcomes:
-        if methods.strip():
-            write_text(outcome.log_dir / METHODS_NAME, methods)
+        found = found_text(output_dir, outcome.plans) if outcome.finished else ""
+        text = participant_methods(
+            sections[outcome.label],
+            container=container,
+            found=found,
+            failed=not outcome.finished,
+        )
+        write_text(outcome.log_dir / METHODS_NAME, text)
+        write_text(outcome.log_dir / STUDY_NAME, methods)
+        figures_dir = output_dir / f"sub-{outcome.label}" / "figures"
+        made = [*outcome.made, *own_figures(outcome.plans)]
         write_page(
             output_dir=output_dir,
             label=outcome.label,
             run_id=run_id,
             plans=outcome.plans,
             messages=outcome.messages,
-            seconds={name: s for name, s in seconds.items() if outcome.owns(name)},
+            steps={name: use for name, use in steps.items() if outcome.owns(name)},
             resources_text=resources_text,
+            machine=machine,
+            earlier=earlier_figures(figures_dir, made),
             toml=(outcome.log_dir / CONFIG_NAME).read_text(encoding="utf-8"),
-            methods=methods,
+            methods=text,
         )
-    if methods.strip():
+    if methods:
         write_citations(output_dir, methods)

@@ -1,7 +1,7 @@
 """Where the series of a run come from: raw images, or what another pipeline has preprocessed."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from bids.layout import BIDSLayout
 
 from shd_bids.bids.dataset import open_layout, read_dataset_description
+from shd_bids.bids.description import TEMPLATEFLOW
 from shd_bids.bids.generators import is_preprocessed
 from shd_bids.bids.own import find_own, own_version
 from shd_bids.bids.preprocessed import PreprocessedSeries, find_preprocessed
@@ -122,16 +123,28 @@ def open_source(config: RunConfig, labels: Sequence[str]) -> Source:
     return Source(execution.bids_dir, layout)
 
 
-def dataset_links(config: RunConfig) -> dict[str, Path]:
-    """Name the datasets that outputs are made from, for BIDS URIs; the output itself is none."""
+def dataset_links(config: RunConfig, references: Iterable[Path] = ()) -> dict[str, Path]:
+    """Name the datasets that outputs are made from, for BIDS URIs; the output itself is none.
+
+    Parameters
+    ----------
+    config
+        Settings of the run.
+    references
+        Templates and atlases that are used; those of TemplateFlow's folder make it a link.
+    """
     execution = config.execution
     output_dir = execution.output_dir.resolve()
-    others = {
+    links = {"raw": execution.bids_dir} | {
         name: folder
         for name, folder in execution.derivatives.items()
         if folder.resolve() != output_dir
     }
-    return {"raw": execution.bids_dir, **others}
+    for file in references:
+        folder = next((one for one in file.parents if one.name.startswith("tpl-")), None)
+        if folder is not None:
+            links.setdefault(TEMPLATEFLOW, folder.parent)
+    return links
 
 
 def suggest_own(execution: ExecutionConfig, labels: Sequence[str]) -> None:

@@ -8,15 +8,17 @@ from nipype.interfaces.utility import IdentityInterface
 from niworkflows.engine.workflows import LiterateWorkflow
 
 from shd_bids import __version__
+from shd_bids.bids.columns import column_fields
 from shd_bids.bids.sidecars import generic_sidecar
 from shd_bids.config import TRACTOGRAM_FORMATS, TrackingConfig
 from shd_bids.interfaces.bundle_sidecars import DescribeBundles
 from shd_bids.interfaces.sidecars import DescribeTractogram
 from shd_bids.tractography.model_bundles import find_model_files
 
-from .derivatives import Target, model_label, own_uris, under
+from .derivatives import MAPS, Target, model_label, own_uris, under
 from .spaces import atlas_wf_name
 
+_PROFILED = tuple(name for name in MAPS if name not in ("peaks", "dec"))  # one number a voxel
 _MATRICES = {
     "count": ("Number of streamlines between two regions.", "1"),
     "meanlength": ("Mean length of the streamlines between two regions.", "mm"),
@@ -26,6 +28,15 @@ _MATRICES = {
     ),
     "weightsum": ("Sum of the weights of the streamlines between two regions.", "1"),
     "nodes": ("Regions: voxels, and ends of streamlines.", None),
+}
+_NAME_COLUMN: dict[str, tuple[str, str | None]] = {
+    "name": ("Name of the row's region; the other columns are the regions in the same order.", None)
+}
+_NODE_COLUMNS: dict[str, tuple[str, str | None]] = {
+    "index": ("Number of the region in the label image.", "1"),
+    "name": ("Name of the region.", None),
+    "n_voxels": ("Voxels of the region on the series' grid.", "1"),
+    "n_ends": ("Ends of streamlines in the region.", "1"),
 }
 
 
@@ -43,6 +54,9 @@ class _Names:
 
     def tractogram(self, extension: str, **extra: str) -> str:
         return self.target.path("tractogram", extension, **self.entities, **extra)
+
+    def scalar_uris(self, *params: str) -> list[str]:
+        return own_uris(*(self.target.model_path(self.model, param) for param in params))
 
     def map(self, what: str) -> str:
         finer = {"res": "high"} if what == "tdihighres" else {}
@@ -108,6 +122,7 @@ def init_tractogram_derivatives_wf(
     )
     describe_tractogram = Node(
         DescribeTractogram(
+            model=model_label(model),
             method=tracking.tracking_method,
             settings=_asked(tracking),
             random_seed=random_seed,
@@ -116,6 +131,8 @@ def init_tractogram_derivatives_wf(
         ),
         name="describe_tractogram",
     )
+    if tracking.density_voxel_mm is not None:
+        describe_tractogram.inputs.fine_voxel_mm = tracking.density_voxel_mm
     # All formats hold the same streamlines and share a name: one sidecar tells of them.
     ds_tractogram = target.sink(
         "ds_tractogram", {kind: names.tractogram(f".{kind}") for kind in TRACTOGRAM_FORMATS}
@@ -136,12 +153,13 @@ def init_tractogram_derivatives_wf(
         (describe_tractogram, ds_track_maps, [("sidecars", "sidecars")]),
     ])  # fmt: skip
     if weights != "none":
-        _save_weights(workflow, names)
+        fitted = target.dwi_uris if weights == "life" else sources[:1]
+        _save_weights(workflow, names, fitted)
     for atlas in atlases:
         _save_connectome(workflow, names, atlas)
     if tracking.model_bundles is not None:
         labels = list(find_model_files(tracking.model_bundles).bundles)
-        _save_bundles(workflow, names, labels)
+        _save_bundles(workflow, names, labels, random_seed)
     return workflow
 
 
@@ -159,14 +177,14 @@ def _asked(tracking: TrackingConfig) -> dict[str, Any]:
     }
 
 
-def _save_weights(workflow: LiterateWorkflow, names: _Names) -> None:
+def _save_weights(workflow: LiterateWorkflow, names: _Names, fitted: Sequence[str]) -> None:
     ds_weights = names.target.sink(
         "ds_weights",
         {"weights": names.tractogram(".tsv", desc="weights")},
         {
             "weights": generic_sidecar(
                 description="A weight for each streamline, in the order of the tractogram.",
-                sources=names.uris,
+                sources=[*names.uris, *fitted],
                 version=__version__,
                 spatial_reference=None,
             )
@@ -185,17 +203,22 @@ def _save_connectome(workflow: LiterateWorkflow, names: _Names, atlas: str) -> N
     regions = own_uris(
         names.target.path("dseg", ".nii.gz", space=names.target.series.space_label, seg=atlas)
     )
+    more = {
+        "meanafd": names.scalar_uris("afd"),
+        "weightsum": own_uris(names.tractogram(".tsv", desc="weights")),
+    }
     ds_connectome = names.target.sink(
         f"ds_{stem}_connectome",
         {what: names.matrix(atlas, what) for what in _MATRICES},
         {
             what: generic_sidecar(
                 description=description,
-                sources=[*names.uris, *regions],
+                sources=[*names.uris, *regions, *more.get(what, [])],
                 version=__version__,
                 units=units,
                 spatial_reference=None,
             )
+            | column_fields(_NODE_COLUMNS if what == "nodes" else _NAME_COLUMN)
             for what, (description, units) in _MATRICES.items()
         },
     )
@@ -207,9 +230,18 @@ def _save_connectome(workflow: LiterateWorkflow, names: _Names, atlas: str) -> N
     ])  # fmt: skip
 
 
-def _save_bundles(workflow: LiterateWorkflow, names: _Names, labels: Sequence[str]) -> None:
+def _save_bundles(
+    workflow: LiterateWorkflow, names: _Names, labels: Sequence[str], random_seed: int
+) -> None:
     inputnode = workflow.get_node("inputnode")
-    describe_bundles = Node(DescribeBundles(sources=names.uris), name="describe_bundles")
+    describe_bundles = Node(
+        DescribeBundles(
+            sources=names.uris,
+            map_sources=names.scalar_uris(*_PROFILED),
+            random_seed=random_seed,
+        ),
+        name="describe_bundles",
+    )
     ds_bundles = names.target.sink(
         "ds_bundles", {label: names.tractogram(".tck", bundle=label) for label in labels}
     )

@@ -7,7 +7,7 @@ from nipype import Node
 from nipype.interfaces.utility import IdentityInterface
 from niworkflows.engine.workflows import LiterateWorkflow
 
-from shd_bids.config import SEED_PLACES, PreprocConfig, TrackingConfig
+from shd_bids.config import SEED_PLACES, TISSUES, PreprocConfig, TrackingConfig
 from shd_bids.interfaces.bundles import RecogniseBundles
 from shd_bids.interfaces.connectome import BuildConnectome
 from shd_bids.interfaces.tractograms import ConvertTractogram, MapStreamlines
@@ -16,14 +16,7 @@ from shd_bids.interfaces.weights import WeighByLife, WeighBySift2
 from shd_bids.tractography.model_bundles import find_model_files
 
 from .spaces import atlas_wf_name
-
-#: What each method is called in the methods paragraph.
-_METHODS = {
-    "probabilistic": "probabilistically",
-    "deterministic": "deterministically along interpolated peaks (EuDX [@eudx])",
-    "ptt": "by parallel transport [@ptt]",
-    "pft": "by particle filtering [@girard2014]",
-}
+from .tracking_texts import describe_tracking
 
 
 def init_tractography_wf(
@@ -38,6 +31,9 @@ def init_tractography_wf(
     size_gb: float,
     n_threads: int,
     mem_gb: float,
+    model: str = "shd-tv",
+    tissues: Sequence[str] = TISSUES,
+    voxel_mm: Sequence[float] = (),
     name: str = "tractography_wf",
 ) -> LiterateWorkflow:
     """Build the tracking of one model.
@@ -64,6 +60,8 @@ def init_tractography_wf(
         Threads of one step.
     mem_gb
         Memory that all steps may use, GB.
+    model, tissues, voxel_mm
+        What is tracked, tissues that it tells apart and edges of a voxel, for the methods.
     name
         Name of the workflow.
 
@@ -100,7 +98,16 @@ def init_tractography_wf(
         What was recognised; only with model bundles.
     """
     workflow = LiterateWorkflow(name=name)
-    workflow.__desc__ = _describe(tracking, weights, with_t1w, bool(atlases))
+    workflow.__desc__ = describe_tracking(
+        tracking,
+        weights=weights,
+        atlases=atlases,
+        with_t1w=with_t1w,
+        tissues=tissues,
+        model=model,
+        voxel_mm=voxel_mm,
+        random_seed=random_seed,
+    )
     given = ["fod_files", "fraction_files", "map_files", "mask_file"]
     given += ["dwi_file", "gradients_file"] if weights == "life" else []
     given += ["tissue_dwi_file"] if with_t1w else []
@@ -272,37 +279,6 @@ def _find_bundles(workflow: LiterateWorkflow, model_dir: Path, random_seed: int)
             ("settings", "bundle_settings"),
         ]),
     ])  # fmt: skip
-
-
-def _describe(tracking: TrackingConfig, weights: str, with_t1w: bool, with_atlas: bool) -> str:
-    number = (
-        f"{tracking.wanted_streamlines} streamlines"
-        if tracking.seeds_per_voxel is None
-        else f"Streamlines from {tracking.seeds_per_voxel} seeds in each voxel"
-    )
-    place = {"white-matter": "white matter", "interface": "the border of grey and white matter"}
-    start = place.get(tracking.seed_from, f"voxels of {Path(tracking.seed_from).name}")
-    tissues = "of the T1w image" if with_t1w else "by the deconvolution"
-    text = (
-        f"\n\n### Tractography\n\n{number} were tracked {_METHODS[tracking.tracking_method]} with "
-        f"DIPY [@dipy], from {start}, stopping by the tissues {tissues} "
-        f"(at most {tracking.max_angle_deg:g}° a step, {tracking.min_length_mm:g} to "
-        f"{tracking.max_length_mm:g} mm; ends: {tracking.valid_ends}). "
-    )
-    if with_t1w:
-        text += "The criterion is that of continuous maps [@girard2014]. "
-    if weights == "sift2":
-        text += "They were weighted by SIFT2 [@sift2] of MRtrix3 [@mrtrix3]. "
-    elif weights == "life":
-        text += "They were weighted by LiFE [@life; @life_encode]. "
-    if with_atlas:
-        text += (
-            "An end belongs to the nearest region within "
-            f"{tracking.assignment_radius_mm:g} mm [@sift_connectome]. "
-        )
-    if tracking.model_bundles is not None:
-        text += "Bundles were recognised by their models [@recobundles] and profiled [@afq]. "
-    return text
 
 
 def _afd(files: dict) -> str:

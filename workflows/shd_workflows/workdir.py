@@ -3,8 +3,9 @@
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -13,8 +14,11 @@ from shd_bids import __version__
 from shd_bids.bids.files import write_json
 from shd_bids.errors import OutputError, WorkDirError
 
+from .usage import StepUse
+
 LOGGER = logging.getLogger(__name__)
 STAMP_NAME = "shd-bids-work.json"
+_STEPS_NAME = "steps.jsonl"
 
 
 def prepare_work_dir(work_dir: Path, *, bids_dir: Path, clean: bool) -> None:
@@ -70,30 +74,53 @@ def prepare_work_dir(work_dir: Path, *, bids_dir: Path, clean: bool) -> None:
             )
 
 
-def remember_seconds(work_dir: Path, seconds: Mapping[str, float]) -> dict[str, float]:
-    """Keep how long each node took, also for a later run that takes it from the cache.
+def remember_step(work_dir: Path, name: str, use: StepUse) -> None:
+    """Keep what a node took, for runs that take it from the cache, also if this run is killed.
+
+    A line is added to a file, so that runs of other participants may do so at the same time.
 
     Parameters
     ----------
     work_dir
         Folder of the intermediate results.
-    seconds
-        Wall time by the full name of each node that ran now.
+    name
+        Full name of the node.
+    use
+        Its time and memory.
+    """
+    with (work_dir / _STEPS_NAME).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"name": name, **asdict(use)}) + "\n")
+
+
+def recall_steps(work_dir: Path) -> dict[str, StepUse]:
+    """Give time and memory of all nodes that ran in a work directory, the earliest first.
+
+    Parameters
+    ----------
+    work_dir
+        Folder of the intermediate results.
 
     Returns
     -------
     dict
-        Wall time of all nodes that ran in this work directory, the earliest first.
+        By full name; of a node that ran twice, the later.
     """
-    file = work_dir / "seconds.json"
-    try:
-        known = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none yet, or cut off: only times are lost
-        known = {}
-    for name in seconds:
-        known.pop(name, None)
-    known |= seconds
-    write_json(file, known)
+    known: dict[str, StepUse] = {}
+    with suppress(OSError, ValueError, AttributeError, TypeError):  # of earlier versions, or none
+        found = json.loads((work_dir / "seconds.json").read_text(encoding="utf-8"))
+        known = {name: StepUse(float(seconds)) for name, seconds in found.items()}
+    lines: list[str] = []
+    with suppress(OSError):  # no step has ended yet
+        lines = (work_dir / _STEPS_NAME).read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        with suppress(
+            ValueError, KeyError, TypeError, AttributeError
+        ):  # cut off: only a time is lost
+            fields = json.loads(line)
+            name = fields.pop("name")
+            use = StepUse(**fields)
+            known.pop(name, None)
+            known[name] = use
     return known
 
 

@@ -58,7 +58,7 @@ def plot_bundles(
     _grow(figure, len(palette))
     handles = [Patch(color=color, label=label) for label, color in palette.items()]
     _legend(figure, handles, text_color="white")
-    return save_figure(figure, out_file, dpi=140)
+    return save_figure(figure, out_file, dpi=140, n_color=256)
 
 
 def plot_profiles(

@@ -1,13 +1,13 @@
-"""Fibre orientation distributions over a slice, the models side by side."""
+"""Fibre orientation distributions over three planes, the models side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from shd_bids.reports.figures.anatomy import (
     PLANE_AXES,
@@ -20,9 +20,15 @@ from shd_bids.reports.figures.anatomy import (
 from shd_bids.reports.figures.glyphs import draw_order, glyph_polygons, sample_fodf, sphere_faces
 from shd_bids.reports.figures.images import direction_legend
 from shd_bids.reports.figures.region import Region
-from shd_bids.reports.figures.style import model_name, save_figure
+from shd_bids.reports.figures.style import DARK, model_name, save_figure
 
 _LONGEST = 0.6  # of a voxel: the lobe that most voxels stay below
+_SIDE_IN, _GAP_IN, _HEAD_IN, _FOOT_IN = 2.1, 0.12, 0.36, 0.42
+
+
+class _Row(NamedTuple):
+    panels: list[Axes]
+    locator: Axes
 
 
 def plot_fodf(
@@ -30,10 +36,10 @@ def plot_fodf(
     background: Float[np.ndarray, "x y z"],
     mask: Bool[np.ndarray, "x y z"],
     affine: Float[np.ndarray, "4 4"],
-    region: Region,
+    regions: Sequence[Region],
     out_file: Path,
 ) -> Path:
-    """Draw the fODFs of each model in the same voxels at the same scale.
+    """Draw the fODFs of each model in the same voxels at the same scale, a row for each region.
 
     Parameters
     ----------
@@ -45,8 +51,8 @@ def plot_fodf(
         Only voxels inside get a glyph.
     affine
         Voxel to RAS millimetres.
-    region
-        As given by ``choose_region``.
+    regions
+        As given by ``choose_regions``.
     out_file
         ``.png``.
 
@@ -57,48 +63,52 @@ def plot_fodf(
     """
     image, turned_affine = to_canonical(background, affine)
     inside, _ = to_canonical(mask, affine)
-    found = {
-        label: to_canonical(volume, affine)[0][region.box].reshape(-1, volume.shape[-1])
-        for label, volume in fodf_sh.items()
-    }
-    kept = inside[region.box].ravel()
+    turned = {label: to_canonical(volume, affine)[0] for label, volume in fodf_sh.items()}
+    found = [
+        {label: volume[region.box][inside[region.box]] for label, volume in turned.items()}
+        for region in regions
+    ]
     voxel_mm = np.linalg.norm(turned_affine[:3, :3], axis=0)
-    horizontal, vertical, _ = PLANE_AXES[region.plane]
-    step = voxel_mm[[horizontal, vertical]]
-    scale = _LONGEST * float(step.min()) / _typical_peak(found, kept)
-    figure, panels, locator = _lay_out(len(found), region.size * step)
+    scale = _LONGEST * float(voxel_mm.min()) / _typical_peak(found)
+    steps = [voxel_mm[list(PLANE_AXES[region.plane][:2])] for region in regions]
+    extents = [region.size * step for region, step in zip(regions, steps, strict=True)]
+    figure, rows = _lay_out(len(turned), extents)
     greys = grey_range(image, inside)
-    for axes, (label, coefficients) in zip(panels, found.items(), strict=True):
-        _draw_panel(axes, image, region, step, greys)
-        if kept.any():
-            axes.add_collection(
-                glyph_polygons(
-                    coefficients[kept].astype(np.float32),
-                    _centres(region, step)[kept],
-                    draw_order(turned_affine, region.plane),
-                    scale=scale,
-                    subdivisions=4 if kept.sum() <= 300 else 3,
+    for region, step, row, models in zip(regions, steps, rows, found, strict=True):
+        kept = inside[region.box].ravel()
+        for axes, (label, coefficients) in zip(row.panels, models.items(), strict=True):
+            _draw_panel(axes, image, region, step, greys)
+            if kept.any():
+                axes.add_collection(
+                    glyph_polygons(
+                        coefficients.astype(np.float32),
+                        _centres(region, step)[kept],
+                        draw_order(turned_affine, region.plane),
+                        scale=scale,
+                        subdivisions=4 if max(region.size) <= 8 else 3,
+                    )
                 )
-            )
-        axes.set_title(model_name(label), fontsize=13, fontweight="bold", color="white", loc="left")
-        mark_sides(axes, region.plane, size=12, all_sides=True)
-    _draw_locator(locator, image, inside, turned_affine, region, greys)
-    n_shown = f"{region.size[0]} x {region.size[1]} voxels"
+            name = model_name(label)
+            axes.set_title(name, fontsize=13, fontweight="bold", color="white", loc="left")
+            mark_sides(axes, region.plane, size=12, all_sides=True)
+        _draw_locator(row.locator, image, inside, turned_affine, region, greys)
     figure.text(
-        0.06 / figure.get_figwidth(), 0.62 / figure.get_figheight(),
-        f"The box, {n_shown}:\nevery model in the same voxels,\nlobes at the same scale.",
+        0.08 / figure.get_figwidth(), 0.16 / figure.get_figheight(),
+        "Boxes: where the panels beside them lie.",
         color="#ced4da", fontsize=9, va="bottom",
     )  # fmt: skip
     direction_legend(figure, y=0.002)
-    return save_figure(figure, out_file, dpi=150 if len(found) < 3 else 110)
+    return save_figure(figure, out_file, dpi=130 if len(turned) < 3 else 110, n_color=256)
 
 
-def _typical_peak(
-    fodf_sh: Mapping[str, Float[np.ndarray, "voxel _"]], kept: Bool[np.ndarray, " voxel"]
-) -> float:
-    """Largest amplitude that 9 of 10 voxels stay below, over all models."""
+def _typical_peak(found: Sequence[Mapping[str, Float[np.ndarray, "_ _"]]]) -> float:
+    """Largest amplitude that 9 of 10 voxels stay below, over all regions and models."""
     directions, _ = sphere_faces(3)
-    peaks = [sample_fodf(volume[kept], directions).max(axis=1) for volume in fodf_sh.values()]
+    peaks = [
+        sample_fodf(volume, directions).max(axis=1)
+        for models in found
+        for volume in models.values()
+    ]
     pooled = np.concatenate(peaks)
     typical = float(np.percentile(pooled, 90)) if pooled.size else 1.0
     return typical if typical > 0 else 1.0
@@ -112,31 +122,32 @@ def _centres(region: Region, step: Float[np.ndarray, " 2"]) -> Float[np.ndarray,
     return (np.stack([columns, rows], axis=-1).reshape(-1, 2) + 0.5) * step
 
 
-def _lay_out(n_model: int, extent_mm: Float[np.ndarray, " 2"]) -> tuple[Figure, list[Axes], Axes]:
-    """Place the panels in pairs beside a narrow column with the locator."""
-    n_column = min(n_model, 2)
-    n_row = -(-n_model // n_column)
-    side, gap, head, foot = 2.1, 0.12, 0.36, 0.42
-    width = 14.0
-    panel_width = min((width - side - gap * (n_column + 1)) / n_column, 7.5)
-    panel_height = panel_width * float(extent_mm[1] / extent_mm[0])
-    width = side + gap + n_column * (panel_width + gap)
-    height = foot + n_row * (panel_height + head)
-    figure = Figure(figsize=(width, height), facecolor="black")
-    panels = []
-    for order in range(n_model):
-        row, column = divmod(order, n_column)
-        left = side + gap + column * (panel_width + gap)
-        bottom = height - (row + 1) * (panel_height + head)
-        panels.append(
-            figure.add_axes(
-                (left / width, bottom / height, panel_width / width, panel_height / height)
-            )
+def _lay_out(
+    n_model: int, extents_mm: Sequence[Float[np.ndarray, " 2"]]
+) -> tuple[Figure, list[_Row]]:
+    """Place the panels of all models beside a narrow column with the locator, row by row."""
+    panel_width = 5.7 if n_model < 3 else 4.3
+    width = _SIDE_IN + _GAP_IN + n_model * (panel_width + _GAP_IN)
+    heights = [max(panel_width * float(high / wide), _SIDE_IN) for wide, high in extents_mm]
+    height = _FOOT_IN + sum(heights) + _HEAD_IN * len(heights)
+    figure = Figure(figsize=(width, height), facecolor=DARK)
+    rows = []
+    top = height
+    for (wide, high), row_height in zip(extents_mm, heights, strict=True):
+        top -= _HEAD_IN
+        panel_height = panel_width * float(high / wide)
+        boxes = [
+            (_SIDE_IN + _GAP_IN + order * (panel_width + _GAP_IN), panel_width, panel_height)
+            for order in range(n_model)
+        ]
+        boxes.append((0.08, _SIDE_IN - 0.08, min(row_height, 2.4)))
+        *panels, locator = (
+            figure.add_axes((left / width, (top - tall) / height, across / width, tall / height))
+            for left, across, tall in boxes
         )
-    locator = figure.add_axes(
-        (0.08 / width, (height - head - 2.4) / height, side / width, 2.4 / height)
-    )
-    return figure, panels, locator
+        rows.append(_Row(panels, locator))
+        top -= row_height
+    return figure, rows
 
 
 def _draw_panel(
@@ -167,18 +178,14 @@ def _draw_locator(
 ) -> None:
     """Show the whole slice and where the region lies in it."""
     window = show_window(inside, affine)
-    horizontal, vertical, through = PLANE_AXES[region.plane]
+    through = PLANE_AXES[region.plane][2]
     width_mm, height_mm = window.extent_mm(region.plane)
     picture = window.cut(image, region.plane, region.index)
     axes.imshow(
         picture, origin="lower", cmap="gray", vmin=greys[0], vmax=greys[1],
         aspect=(height_mm / picture.shape[0]) / (width_mm / picture.shape[1]),
     )  # fmt: skip
-    corner = (
-        region.start[0] - window.start[horizontal] - 0.5,
-        region.start[1] - window.start[vertical] - 0.5,
-    )
-    axes.add_patch(Rectangle(corner, *region.size, fill=False, edgecolor="#ffd43b", linewidth=1.6))
+    axes.add_patch(region.outline(window, linewidth=1.6))
     axes.set_axis_off()
     axes.set_anchor("N")
     mark_sides(axes, region.plane, size=8, all_sides=True)

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from matplotlib.patches import Rectangle
 from scipy.ndimage import uniform_filter
 
-from shd_bids.reports.figures.anatomy import PLANE_AXES, to_canonical
+from shd_bids.reports.figures.anatomy import PLANE_AXES, Window, to_canonical
+
+_STRIP = 4  # times smaller than the largest region: too thin to show anything
 
 
 @dataclass(frozen=True)
@@ -40,16 +43,25 @@ class Region:
         box[through] = slice(self.index, self.index + 1)
         return box[0], box[1], box[2]
 
+    def outline(self, window: Window, *, linewidth: float) -> Rectangle:
+        """Make the frame of the region over its whole slice, in voxels of the window."""
+        horizontal, vertical, _ = PLANE_AXES[self.plane]
+        corner = (
+            self.start[0] - window.start[horizontal] - 0.5,
+            self.start[1] - window.start[vertical] - 0.5,
+        )
+        return Rectangle(corner, *self.size, fill=False, edgecolor="#ffd43b", linewidth=linewidth)
 
-def choose_region(
+
+def choose_regions(
     fodf_sh: Float[np.ndarray, "x y z coef"],
     nufo: Int[np.ndarray, "x y z"] | Float[np.ndarray, "x y z"],
     mask: Bool[np.ndarray, "x y z"],
     affine: Float[np.ndarray, "4 4"],
     *,
     size: int = 24,
-) -> Region:
-    """Choose the rectangle with most crossing fibres: coronal, unless the volume is too thin.
+) -> tuple[Region, ...]:
+    """Choose the rectangle with most crossing fibres in each plane.
 
     Voxels weigh by the power that they share with their neighbours, so that noise outside white
     matter does not win, and the middle of the white matter is preferred to its rim.
@@ -69,8 +81,9 @@ def choose_region(
 
     Returns
     -------
-    Region
-        In RAS voxel order.
+    tuple[Region, ...]
+        Axial, coronal and sagittal, in RAS voxel order; a plane across a thin volume, which would
+        show a strip, is left out.
     """
     inside, _ = to_canonical(mask, affine)
     number, _ = to_canonical(nufo, affine)
@@ -80,11 +93,13 @@ def choose_region(
     weight = np.clip(power / ceiling, 0.0, 1.0) if ceiling > 0 else np.ones(power.shape)
     crossing = np.select([(number == 2) | (number == 3), number > 3], [1.0, 0.6], default=0.3)
     score = weight * crossing * _middle(weight)
-    areas = {
-        plane: min(size, score.shape[horizontal]) * min(size, score.shape[vertical])
-        for plane, (horizontal, vertical, _) in PLANE_AXES.items()
-    }
-    plane = max(("coronal", "axial", "sagittal"), key=lambda name: areas[name])
+    regions = [_fullest(score, plane, size) for plane in PLANE_AXES]
+    largest = max(region.size[0] * region.size[1] for region in regions)
+    return tuple(each for each in regions if _STRIP * each.size[0] * each.size[1] >= largest)
+
+
+def _fullest(score: Float[np.ndarray, "x y z"], plane: str, size: int) -> Region:
+    """Place a rectangle in one plane where it holds most of the score."""
     horizontal, vertical, through = PLANE_AXES[plane]
     sides = (min(size, score.shape[horizontal]), min(size, score.shape[vertical]))
     kernel = [1, 1, 1]

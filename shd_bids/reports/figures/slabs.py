@@ -82,7 +82,7 @@ def plot_slabs(
         axes.add_collection(LineCollection(list(pieces), colors=hue[near], linewidths=0.7))
         axes.set_title(_title(axis, place_mm), color="white", fontsize=11)
     direction_legend(figure)
-    return save_figure(figure, out_file, dpi=140)
+    return save_figure(figure, out_file, dpi=140, n_color=256)
 
 
 def choose_slabs(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 DARK = "black"
 INK = "#1f2933"
@@ -63,7 +64,9 @@ def tidy_chart(axes: Axes, *, title: str = "") -> None:
         axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
 
 
-def save_figure(figure: Figure, out_file: Path, *, dpi: int = 110) -> Path:
+def save_figure(
+    figure: Figure, out_file: Path, *, dpi: int = 110, n_color: int | None = None
+) -> Path:
     """Write a page in the format that its extension names, over its own background.
 
     Parameters
@@ -74,6 +77,9 @@ def save_figure(figure: Figure, out_file: Path, *, dpi: int = 110) -> Path:
         ``.svg`` or ``.png``; its folder is made if need be.
     dpi
         Of a PNG, and of the images inside an SVG.
+    n_color
+        Of a PNG: at most so many, up to 256, which makes a picture of many small edges several
+        times smaller; ``None`` keeps all.
 
     Returns
     -------
@@ -87,4 +93,8 @@ def save_figure(figure: Figure, out_file: Path, *, dpi: int = 110) -> Path:
         facecolor=figure.get_facecolor(),
         metadata={"Date": None} if out_file.suffix == ".svg" else None,
     )
+    if n_color is not None and out_file.suffix == ".png":
+        with Image.open(out_file) as image:
+            few = image.convert("RGB").quantize(n_color, dither=Image.Dither.NONE)
+        few.save(out_file, optimize=True)
     return out_file

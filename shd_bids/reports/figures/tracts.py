@@ -52,10 +52,10 @@ def plot_tracts(
     Path
         ``out_file``.
     """
-    shown = _thin_out(streamlines)
+    shown = thin_out(streamlines, 1.5)
     figure = draw_in_glass(shown, mask, affine)
     direction_legend(figure)
-    return save_figure(figure, out_file, dpi=140)
+    return save_figure(figure, out_file, dpi=140, n_color=256)
 
 
 def draw_in_glass(
@@ -106,12 +106,12 @@ def draw_in_glass(
     return figure
 
 
-def _thin_out(streamlines: Streamlines) -> Streamlines:
-    """Keep about every second millimetre of each streamline that is more than a point."""
+def thin_out(streamlines: Streamlines, spacing_mm: float) -> Streamlines:
+    """Keep points about so far apart, and both ends, of streamlines that are more than a point."""
     thinned = []
     for line in streamlines.where(streamlines.n_points > 1):
         step_mm = float(np.linalg.norm(line[1] - line[0]))
-        stride = max(1, round(1.5 / step_mm)) if step_mm > 0 else 1
+        stride = max(1, round(spacing_mm / step_mm)) if step_mm > 0 else 1
         kept = np.unique(np.append(np.arange(0, len(line), stride), len(line) - 1))
         thinned.append(line[kept])
     return Streamlines.of(thinned)

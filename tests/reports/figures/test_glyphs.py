@@ -11,7 +11,7 @@ from shd_bids.reports.figures.glyphs import (
     sample_fodf,
     sphere_faces,
 )
-from shd_bids.reports.figures.region import choose_region
+from shd_bids.reports.figures.region import choose_regions
 
 
 def fibre(direction, order: int = 8) -> np.ndarray:
@@ -99,12 +99,12 @@ def test_the_region_holds_the_crossing():
     fodf[8:18, 10:20, 9:19] += fibre((1, 0, 0)) + fibre((0, 0, 1))
     nufo = rng.integers(1, 6, shape)
     nufo[8:18, 10:20, 9:19] = 2
-    region = choose_region(fodf, nufo, np.ones(shape, dtype=bool), np.eye(4), size=12)
-    assert region.plane == "coronal"
-    assert 10 <= region.index < 20
-    inside = np.zeros(shape)
-    inside[region.box] = 1
-    assert inside[8:18, 10:20, 9:19].sum() >= 90
+    regions = choose_regions(fodf, nufo, np.ones(shape, dtype=bool), np.eye(4), size=12)
+    assert [region.plane for region in regions] == ["axial", "coronal", "sagittal"]
+    for region in regions:
+        inside = np.zeros(shape)
+        inside[region.box] = 1
+        assert inside[8:18, 10:20, 9:19].sum() >= 90
 
 
 @pytest.mark.parametrize(
@@ -114,6 +114,13 @@ def test_the_region_holds_the_crossing():
 def test_a_thin_volume_is_cut_along_its_broad_side(shape, plane):
     fodf = np.random.default_rng(4).normal(size=(*shape, 15)).astype(np.float32)
     nufo = np.ones(shape)
-    region = choose_region(fodf, nufo, np.ones(shape, dtype=bool), np.eye(4), size=24)
+    (region,) = choose_regions(fodf, nufo, np.ones(shape, dtype=bool), np.eye(4), size=24)
     assert region.plane == plane
     assert nufo[region.box].size == 400
+
+
+def test_a_slab_of_ten_slices_is_still_cut_in_three_planes():
+    fodf = np.zeros((40, 40, 10, 15), dtype=np.float32)
+    mask = np.ones(fodf.shape[:3], dtype=bool)
+    regions = choose_regions(fodf, np.ones(mask.shape), mask, np.eye(4))
+    assert [region.size for region in regions] == [(24, 24), (24, 10), (24, 10)]

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from shd_bids.reports.figures.atlases import plot_atlases, region_colors
@@ -24,8 +25,10 @@ from shd_bids.reports.figures.images import (
     plot_voxel_selection,
 )
 from shd_bids.reports.figures.outlines import plot_outlines
+from shd_bids.reports.figures.peaks import plot_peaks
 from shd_bids.reports.figures.region import Region
 from shd_bids.reports.figures.response import plot_responses
+from shd_bids.reports.figures.style import save_figure
 
 SHAPE = (9, 11, 7)
 AFFINE = np.array([[-2.0, 0, 0, 8], [0, 1.9, -0.4, -9], [0, 0.3, 2.5, -7], [0, 0, 0, 1.0]])
@@ -48,7 +51,8 @@ HISTORY = {
     | {"start": [3.0, 3.0, 3.1]},
     "weights": {"reconstruction": 1.0, "sparsity": 5e-5},
 }
-REGION = Region("coronal", 5, (1, 1), (6, 5))
+REGIONS = [Region("axial", 3, (0, 1), (9, 7)), Region("coronal", 5, (0, 1), (9, 3))]
+PEAKS = np.where(RNG.uniform(size=(*SHAPE, 6)) < 0.2, np.nan, RNG.normal(size=(*SHAPE, 6)))
 DEC = np.abs(RNG.normal(size=(*SHAPE, 3)))
 
 PICTURES: dict[str, Callable[[Path], Path]] = {
@@ -75,10 +79,18 @@ PICTURES: dict[str, Callable[[Path], Path]] = {
     "map": lambda file: plot_maps({"AFD": VOLUME}, MASK, AFFINE, file, label="AFD"),
     "colours": lambda file: plot_dec({"shdtv": DEC, "csd": DEC}, AFFINE, file),
     "glyphs": lambda file: plot_fodf(
-        {"shdtv": FODF, "msmtcsd": FODF[..., :6]}, VOLUME, MASK, AFFINE, REGION, file
+        {"shdtv": FODF, "msmtcsd": FODF[..., :6]}, VOLUME, MASK, AFFINE, REGIONS, file
+    ),
+    "peaks": lambda file: plot_peaks(
+        {"shdtv": PEAKS, "csd": PEAKS[..., :3]},
+        {"shdtv": VOLUME, "csd": VOLUME},
+        MASK,
+        AFFINE,
+        REGIONS,
+        file,
     ),
     "three models": lambda file: plot_fodf(
-        {"shdtv": FODF, "shd": FODF, "csd": FODF}, VOLUME, MASK, AFFINE, REGION, file
+        {"shdtv": FODF, "shd": FODF, "csd": FODF}, VOLUME, MASK, AFFINE, REGIONS, file
     ),
 }
 
@@ -116,7 +128,9 @@ def test_pictures_of_an_empty_mask_do_not_fail(tmp_path):
     assert plot_atlases(VOLUME, empty, nowhere, AFFINE, tmp_path / "atlas.png").exists()
     assert plot_residual({"csd": VOLUME}, empty, AFFINE, tmp_path / "rmse.png").exists()
     assert plot_voxel_selection(VOLUME, {"WM": empty}, AFFINE, tmp_path / "voxels.png").exists()
-    assert plot_fodf({"csd": FODF}, VOLUME, empty, AFFINE, REGION, tmp_path / "f.png").exists()
+    assert plot_fodf({"csd": FODF}, VOLUME, empty, AFFINE, REGIONS, tmp_path / "f.png").exists()
+    peaks, afd = {"csd": PEAKS}, {"csd": VOLUME}
+    assert plot_peaks(peaks, afd, empty, AFFINE, REGIONS, tmp_path / "p.png").exists()
     nothing = np.zeros((*SHAPE, 3))
     assert plot_dec({"csd": nothing}, AFFINE, tmp_path / "dec.png").exists()
 
@@ -158,3 +172,17 @@ def test_left_right_fibres_are_red(tmp_path):
     pixels = np.asarray(Image.open(file).convert("RGB"), dtype=int)
     slices = pixels[: int(0.9 * len(pixels))].reshape(-1, 3)
     assert (slices[:, 0] - slices[:, 2] > 200).mean() > 0.2
+
+
+def test_few_colours_make_a_picture_smaller_and_change_it_little(tmp_path):
+    page = Figure(figsize=(3, 3))
+    axes = page.add_axes((0, 0, 1, 1))
+    axes.scatter(
+        RNG.uniform(size=400), RNG.uniform(size=400), c=DEC.reshape(-1, 3)[:400].clip(0, 1)
+    )
+    full = save_figure(page, tmp_path / "full.png", dpi=100)
+    few = save_figure(page, tmp_path / "few.png", dpi=100, n_color=256)
+    first, second = (np.asarray(Image.open(f).convert("RGB"), dtype=float) for f in (full, few))
+    assert few.stat().st_size < 0.6 * full.stat().st_size
+    assert first.shape == second.shape
+    assert np.sqrt(np.mean((first - second) ** 2)) < 0.03 * 255

@@ -80,7 +80,7 @@ def test_no_streamlines_and_no_mask_still_give_a_picture(tmp_path, monkeypatch):
 
 def test_points_are_thinned_out_but_the_ends_stay_and_single_points_go():
     lines = Streamlines.of([*bundle((0.5, 0, 0), 3), np.zeros((1, 3))])
-    thinned = tracts._thin_out(lines)
+    thinned = tracts.thin_out(lines, 1.5)
     assert [len(line) for line in thinned] == [18] * 3
     ends = [[line[0], line[-1]] for line in thinned]
     np.testing.assert_array_equal(ends, lines.ends[:3])
