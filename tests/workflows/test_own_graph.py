@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from own_tree import change_fields, write_image, write_own_tree
+from shd_workflows.own_results import own_figures
 from shd_workflows.participant import init_participant_wf
 from shd_workflows.plan import plan_series
 from shd_workflows.sources import open_source, suggest_own
@@ -116,6 +117,13 @@ def test_in_another_folder_only_the_figures_before_streamlines_are_copied(config
     (sink,) = (node for node in _sinks(workflow) if node.name == "ds_own_figures")
     assert set(sink.inputs.paths) == {"motion", "response", "fodf", "loss"}
     assert not [node.name for node in _sinks(_build(config)[0]) if node.name == "ds_own_figures"]
+
+
+def test_figures_of_what_is_taken_are_no_leftovers(config):
+    figures = {Path(path).name for path in own_figures([_build(config)[1]])}
+    assert figures == {
+        f"sub-01_desc-{what}_dwi.svg" for what in ("motion", "response", "fodf", "loss")
+    }
 
 
 @pytest.mark.parametrize(
