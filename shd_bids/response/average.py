@@ -6,17 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
+from shd_bids.dwi.spread import LARGEST_Z, LEAST_SERIES, robust_z
 from shd_bids.errors import ResponseError
 
 from .io import SHELL_MATCH_TOLERANCE, Response
-
-#: Modified z-score from which a value counts as an outlier (Iglewicz and Hoaglin 1993).
-OUTLIER_SCORE = 3.5
-#: With fewer participants, nobody can be told to be apart.
-FEWEST_JUDGED = 5
-_MAD_TO_SD = 0.6745
-#: Deviations below this share of the median are never called apart, however alike the others are.
-_SMALLEST_SPREAD = 0.01
 
 
 @dataclass(frozen=True)
@@ -138,27 +131,10 @@ def match_intensity(
     }
 
 
-def modified_z(values: Float[np.ndarray, " value"]) -> Float[np.ndarray, " value"]:
-    """Give how far each value is from the median, in robust standard deviations.
-
-    The modified z-score of Iglewicz and Hoaglin (1993), ``0.6745 (x - median) / MAD``; the spread
-    is taken as a hundredth of the median at least, so that copies do not make outliers of others.
-
-    Examples
-    --------
-    >>> modified_z(np.array([1.0, 2.0, 3.0, 4.0, 100.0])).round(2).tolist()
-    [-1.35, -0.67, 0.0, 0.67, 65.43]
-    """
-    median = np.median(values)
-    spread = np.median(np.abs(values - median)) / _MAD_TO_SD
-    floor = _SMALLEST_SPREAD * abs(median)
-    return (values - median) / max(float(spread), float(floor), np.finfo(float).tiny)
-
-
 def _find_outliers(
     stack: Float[np.ndarray, "participant shell degree"], first: Response
 ) -> list[Outlier]:
-    if len(stack) < FEWEST_JUDGED:
+    if len(stack) < LEAST_SERIES:
         return []
     measures = {"signal at b=0": stack[:, 0, 0] / np.sqrt(4 * np.pi)}
     for shell, bval in enumerate(first.bvals[1:], start=1):
@@ -168,12 +144,14 @@ def _find_outliers(
             measures[f"anisotropy (l=2 over l=0) at b={bval:.0f}"] = -(
                 stack[:, shell, 1] / stack[:, shell, 0]
             )
-    return [
-        Outlier(int(index), what, float(values[index]), float(np.median(values)), float(score))
-        for what, values in measures.items()
-        for index, score in enumerate(modified_z(values))
-        if abs(score) > OUTLIER_SCORE
-    ]
+    outliers = []
+    for what, values in measures.items():
+        median, _, scores = robust_z(values)
+        outliers += [
+            Outlier(int(place), what, float(values[place]), median, float(scores[place]))
+            for place in np.flatnonzero(np.abs(scores) > LARGEST_Z)
+        ]
+    return outliers
 
 
 def _check_shells(response: Response, name: str, first: Response, first_name: str) -> None:

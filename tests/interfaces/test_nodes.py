@@ -12,6 +12,7 @@ from shd_bids.errors import ResponseError
 from shd_bids.interfaces.deconvolution import FitFodf
 from shd_bids.interfaces.fodf_figures import PlotResponse
 from shd_bids.interfaces.judgement import WriteQuality, WriteSliceQuality
+from shd_bids.interfaces.model_quality import MeasureModel
 from shd_bids.interfaces.nifti import read_array, read_mask, write_array
 from shd_bids.interfaces.preproc import DenoiseDwi, EstimateMask, MergeRuns
 from shd_bids.interfaces.quality import ExportDwi, MeasureQuality, MeasureRaw
@@ -120,6 +121,41 @@ def test_quality_is_one_row_and_confounds_one_row_per_volume(series, masked, tmp
     assert written.quality_fields["Judgements"]["t1_dice_distance"]["Verdict"] == "poor"
     assert "alert-danger" in Path(written.judgement_files["judgement"]).read_text()
     assert len(Path(out.confounds_file).read_text().splitlines()) == 1 + 2 * 19
+
+
+def test_a_model_is_summed_up_in_one_row(masked, fitted, tmp_path):
+    peaks = _outputs(FindPeaks(mask_file=masked.mask_file, fod_files=fitted.fod_files), tmp_path)
+    maps = _outputs(
+        ComputeMaps(
+            mask_file=masked.mask_file,
+            fod_files=fitted.fod_files,
+            rmse_file=fitted.rmse_file,
+            peaks_file=peaks.peaks_file,
+        ),
+        tmp_path / "maps",
+    )
+    history_file = tmp_path / "history.json"
+    history_file.write_text('{"loss": {"total": [0.9, 0.3], "start": [0.8, 0.6]}}')
+    node = MeasureModel(
+        map_files=maps.map_files,
+        fraction_files=fitted.fraction_files,
+        mask_file=masked.mask_file,
+        summary_file=fitted.summary_file,
+        history_file=str(history_file),
+    )
+    out = _outputs(node, tmp_path / "measured")
+    header, row = Path(out.qc_file).read_text().splitlines()
+    table = dict(zip(header.split("\t"), map(float, row.split("\t")), strict=True))
+    assert set(table) == set(out.quality_fields)
+    mask = read_mask(masked.mask_file)
+    residual = 100 * np.median(read_array(fitted.rmse_file)[mask])
+    assert table["residual_median"] == pytest.approx(residual, rel=1e-4)
+    white = read_array(fitted.fraction_files["WM"])[mask].mean()
+    assert table["fraction_WM"] == pytest.approx(white, rel=1e-4)
+    assert table["mean_nufo"] > 0
+    assert table["training_loss"] == 0.3
+    assert table["loss_over_start"] == 0.5
+    assert table["fit_seconds"] > 0
 
 
 def test_a_t1w_mask_that_was_taken_over_from_the_series_is_not_judged(tmp_path):

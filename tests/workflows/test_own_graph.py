@@ -8,7 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from own_tree import change_fields, write_image, write_own_tree
+from own_tree import BVALS, RESPONSES, change_fields, write_image, write_own_tree
 from shd_workflows.own_results import own_figures
 from shd_workflows.participant import init_participant_wf
 from shd_workflows.plan import plan_series
@@ -172,10 +172,23 @@ def test_given_weights_win_unless_they_are_the_same(config, own_dir, tmp_path):
     assert _build(config)[1].own.models == ("csd",)
 
 
+def test_responses_of_a_study_may_have_been_brought_to_the_scan(config, tmp_path):
+    def is_taken(factors, intensity):
+        files = {tissue: tmp_path / f"{tissue}.txt" for tissue in factors}
+        for tissue, factor in factors.items():
+            write_response(Response(tissue, BVALS, factor * RESPONSES[tissue]), files[tissue])
+        plan = _build(config, response={"files": files, "intensity": intensity})[1]
+        return plan.own.responses
+
+    one_factor, two_factors = {"WM": 1.1, "CSF": 1.1}, {"WM": 1.1, "CSF": 1.2}
+    assert is_taken(one_factor, "matched")
+    assert not is_taken(one_factor, "as-given")
+    assert not is_taken(two_factors, "matched")
+    assert not is_taken({"WM": 1.0, "CSF": 1.0}, "matched")  # it was not brought to the scan
+
+
 @pytest.mark.parametrize("factor", [1.0, 1.1])
 def test_given_responses_win_unless_they_are_the_same(config, own_dir, tmp_path, factor):
-    from own_tree import BVALS, RESPONSES
-
     files = {tissue: tmp_path / f"{tissue}.txt" for tissue in RESPONSES}
     for tissue, file in files.items():
         write_response(Response(tissue, BVALS, factor * RESPONSES[tissue]), file)

@@ -23,6 +23,7 @@ from shd_bids.config import TISSUES, PreprocConfig
 from shd_bids.dwi.confounds import DESCRIPTIONS
 from shd_bids.interfaces.derivatives import SaveDerivatives
 from shd_bids.interfaces.judgement import WriteSliceQuality
+from shd_bids.interfaces.model_quality import MeasureModel
 from shd_bids.interfaces.sidecars import DescribeModel, DescribeResponse
 
 from .own_fit import MAPS
@@ -404,21 +405,22 @@ def init_model_derivatives_wf(
     *, target: Target, model: str, preproc: PreprocConfig, with_weights: bool,
     methods: str, name: str = "model_derivatives_wf",
 ) -> LiterateWorkflow:  # fmt: skip
-    """Save the fibre orientations of one model, its maps and its weights.
+    """Save the fibre orientations of one model, its maps, its measures and its weights.
 
     Inputs
     ------
-    fod_files, fraction_files, map_files, weights_file, summary_file, history_file
+    fod_files, fraction_files, map_files, weights_file, history_file, summary_file
         What the fit gave.
-    response_files, gradients_file
+    response_files, gradients_file, mask_file
         What it was given.
-    mask_file, export_files
-        Files as they are saved.
+    export_files
+        The series as it is saved.
     """
     workflow = LiterateWorkflow(name=name)
     described = ["fod_files", "summary_file", "response_files", "gradients_file"]
     described += ["history_file"] if with_weights else []
     others = ["fraction_files", "map_files", "weights_file", "mask_file", "export_files"]
+    others += [] if with_weights else ["history_file"]
     inputnode = Node(IdentityInterface([*described, *others]), name="inputnode")
     describe_model = Node(
         DescribeModel(
@@ -448,6 +450,7 @@ def init_model_derivatives_wf(
         (describe_model, ds_maps, [("map_sidecars", "sidecars")]),
     ])  # fmt: skip
     _tell_sources(workflow, describe_model, target)
+    _save_model_measures(workflow, inputnode, target, model)
     if with_weights:
         ds_weights = target.sink(
             "ds_weights",
@@ -470,6 +473,33 @@ def init_model_derivatives_wf(
 
 def _image(files: dict) -> str:
     return files["dwi"]
+
+
+def _save_model_measures(
+    workflow: LiterateWorkflow, inputnode: Node, target: Target, model: str
+) -> None:
+    measure_model = Node(MeasureModel(), name="measure_model", mem_gb=0.5)
+    space = target.series.space_label
+    ds_model_qc = target.sink(
+        "ds_model_qc",
+        {"qc": target.path("qc", ".tsv", space=space, model=model_label(model), desc="model")},
+        {
+            "qc": generic_sidecar(
+                description="Measures of one model of the series.",
+                sources=own_uris(target.model_path(model, "fod", label="WM"), target.mask_path),
+                version=__version__,
+                spatial_reference=None,
+            )
+        },
+    )
+    measured = ["map_files", "fraction_files", "mask_file", "summary_file", "history_file"]
+    workflow.connect([
+        (inputnode, measure_model, [(field, field) for field in measured]),
+        (measure_model, ds_model_qc, [
+            (("qc_file", under, "qc"), "in_files"),
+            ("quality_fields", "found"),
+        ]),
+    ])  # fmt: skip
 
 
 def under(value: object, key: str) -> dict:

@@ -2,19 +2,28 @@
 
 import json
 import logging
+import shlex
+import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from niworkflows.engine.workflows import LiterateWorkflow
 
 from shd_bids import __version__
 from shd_bids.bids.dataset import read_filter_file
+from shd_bids.bids.study import read_study
 from shd_bids.config import LEVELS, RunConfig, write_config_file
+from shd_bids.reports.fragments import duration
+from shd_bids.reports.methods import write_citation
+from shd_bids.reports.study.page import StudyNetwork, write_study_report
+from shd_bids.response.io import read_response
 
-from .group import group_wf_name, init_group_wf, network_model, network_path
+from .group import group_wf_name, init_group_wf, network_model, network_path, response_path
 from .group_scans import StudyKind, collect_scans, find_participants, sort_by_kind
 from .logs import set_up_logging
 from .plugin import ResilientPlugin, TaskSettings
@@ -118,7 +127,9 @@ def run_group(
         if plugin.unfinished and not outcome.messages:
             outcome.messages.append(f"{len(plugin.unfinished)} steps were not run.")
         outcome.crash_files = sorted(log_dir.glob("crash-*"))
-        _judge_networks(config, kinds, outcome, plugin)
+        done = [kind for kind in kinds if not _is_unfinished(kind, plugin)]
+        _judge_networks(config, done, outcome)
+        _report(config, done, outcome, workflow.visit_desc() if kinds else "", resources_text)
     return outcome
 
 
@@ -139,17 +150,83 @@ def _find_kinds(config: RunConfig, outcome: GroupOutcome, filters: dict) -> list
     return kinds
 
 
-def _judge_networks(
-    config: RunConfig, kinds: Sequence[StudyKind], outcome: GroupOutcome, plugin: ResilientPlugin
-) -> None:
+def _is_unfinished(kind: StudyKind, plugin: ResilientPlugin) -> bool:
+    return any(group_wf_name(kind) in name.split(".") for name in plugin.unfinished)
+
+
+def _judge_networks(config: RunConfig, kinds: Sequence[StudyKind], outcome: GroupOutcome) -> None:
     """Name the scans that could not be read when a network was trained."""
-    model = network_model(config)
-    if model is None:
-        return
     for kind in kinds:
-        if any(group_wf_name(kind) in name.split(".") for name in plugin.unfinished):
-            continue
-        sidecar_file = config.execution.output_dir / network_path(kind, model, ".json")
-        for loss in json.loads(sidecar_file.read_text(encoding="utf-8"))["Losses"]:
+        for loss in _read_network(config, kind).get("Losses", []):
             if "failed" in loss:
                 outcome.left_out[loss["series"]] = loss["failed"]
+
+
+def _report(
+    config: RunConfig,
+    kinds: Sequence[StudyKind],
+    outcome: GroupOutcome,
+    methods: str,
+    resources_text: str,
+) -> None:
+    """Write the page of the study, with what this run made for it."""
+    output_dir = config.execution.output_dir
+    networks = [
+        _describe_network(kind.name if len(kinds) > 1 else "", fields)
+        for kind in kinds
+        if (fields := _read_network(config, kind))
+    ]
+    averages = [
+        {
+            tissue: (average.bvals, average.coefficients)
+            for tissue in kind.tissues
+            for average in [
+                read_response(
+                    output_dir / response_path(kind, tissue), tissue, np.array(kind.shell_bvals)
+                )
+            ]
+        }
+        for kind in kinds
+    ]
+    left_out = [f"{name} is left out: {reason}" for name, reason in outcome.left_out.items()]
+    page = write_study_report(
+        output_dir,
+        read_study(output_dir, outcome.labels),
+        averages=averages,
+        networks=networks,
+        messages=[*outcome.messages, *left_out],
+        methods=methods,
+        facts={"Command": shlex.join(sys.argv), "Resources": resources_text},
+    )
+    if methods.strip():
+        write_citation(methods, output_dir / "group")
+    LOGGER.info("The study's report: %s", page)
+
+
+def _read_network(config: RunConfig, kind: StudyKind) -> dict[str, Any]:
+    """Read what was written about the network of some scans; nothing where there is none."""
+    model = network_model(config)
+    if model is None:
+        return {}
+    sidecar_file = config.execution.output_dir / network_path(kind, model, ".json")
+    fields: dict[str, Any] = json.loads(sidecar_file.read_text(encoding="utf-8"))
+    return fields
+
+
+def _describe_network(name: str, fields: dict[str, Any]) -> StudyNetwork:
+    training, settings = fields["Training"], fields["Settings"]
+    used = [loss for loss in fields["Losses"] if "failed" not in loss]
+    return StudyNetwork(
+        name=name,
+        losses={loss["series"]: loss["total"] for loss in used},
+        steps=training["step"],
+        course=training["loss"]["total"],
+        facts={
+            "Model": fields["Model"]["Description"],
+            "Preset": settings["preset"],
+            "Series": f"{len(used)} of {len(fields['Losses'])}",
+            "Steps": settings["network"]["steps"],
+            "Time to train": duration(settings["training_seconds"]),
+            "Device": f"{settings['device']}, {settings['precision']}",
+        },
+    )

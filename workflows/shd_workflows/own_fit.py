@@ -20,6 +20,7 @@ from shd_bids.dwi.images import open_image
 from shd_bids.errors import ImageError, ResponseError
 from shd_bids.response.io import read_response
 
+from .response import is_matched
 from .sources import Series
 
 MAPS = ("peaks", "rmse", "afd", "nufo", "gfa", "dec")
@@ -76,6 +77,7 @@ def why_not_responses(
     if set(own.response_files) - set(tissues):
         return [f"it was of {', '.join(own.response_files)}; asked for is {', '.join(tissues)}"]
     bvals = np.asarray(shell_bvals, dtype=float)
+    brightness = None  # of the scan beside given responses, one factor for all tissues
     for tissue in tissues:
         fields = own.response_fields[tissue]
         told = fields.get("ResponseFunction") or {}
@@ -88,8 +90,10 @@ def why_not_responses(
             asked = read_response(given[tissue], tissue, bvals).coefficients if given else None
         except ResponseError as error:
             return [str(error).rstrip(".")]
-        if asked is not None and not _same(asked, found):
-            return [f"--response {tissue}={given[tissue]} differs from it"]
+        if asked is not None:
+            brightness = brightness or _brightness(asked, found, config)
+            if not _same(brightness * asked, found):
+                return [f"--response {tissue}={given[tissue]} differs from it"]
         if stale := _why_stale(fields, checksums):
             return stale
         if given:
@@ -157,6 +161,14 @@ def why_not_atlas(atlas: Atlas, own: OwnResults) -> list[str]:
     if atlas.file.stat().st_mtime > image_file.stat().st_mtime:
         return [f"{atlas.file.name} is newer"]
     return []
+
+
+def _brightness(asked: np.ndarray, found: np.ndarray, config: RunConfig) -> float:
+    """Give the factor that given responses were multiplied by, if they were to be at all."""
+    factor = float(found[0, 0] / asked[0, 0])
+    if not is_matched(config.response):
+        return 1.0
+    return np.nan if abs(factor - 1) < _SAME_COEFFICIENT else factor  # 1: they were not
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:
