@@ -61,10 +61,12 @@ def differences(asked: AskedFit, settings: Mapping[str, Any]) -> list[str]:
     pairs["--shd-preset"] = (asked.preset, settings.get("preset"))
     if asked.preset == settings.get("preset"):
         made = settings.get("network") or {}
+        unused = ["halo"] if asked.model == "esd" else []  # it takes each voxel alone
+        unused += [] if asked.weights_file is None else ["steps"]
         pairs |= {
             _FLAGS.get(name, f"the preset's {name}"): (value, made.get(name))
             for name, value in asdict(preset).items()
-            if name != "steps" or asked.weights_file is None  # unused where nothing is trained
+            if name not in unused
         }
     if asked.precision != "auto":
         pairs["--precision"] = (asked.precision, settings.get("precision"))
