@@ -3,9 +3,11 @@
 Every file appears by rename; files that concurrent runs share are written under a lock.
 """
 
+import hashlib
 import json
 import os
 import shutil
+import struct
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +17,8 @@ from typing import Any
 from filelock import SoftFileLock
 
 from shd_bids.errors import OutputError
+
+_GZIP_LEAST = 18  # bytes of a header and a trailer
 
 
 def write_text(path: Path, text: str) -> None:
@@ -72,6 +76,34 @@ def replace_file(source: Path, destination: Path) -> None:
     """
     with _temporary_beside(destination) as temporary:
         shutil.copyfile(source, temporary)
+
+
+def gzip_trailer(file: Path) -> tuple[str, int] | None:
+    """Read what the end of a ``.gz`` file tells of its content, without unpacking it.
+
+    Parameters
+    ----------
+    file
+        Compressed in one piece, as images are.
+
+    Returns
+    -------
+    checksum, size
+        CRC-32 of the content, and its number of bytes modulo 2^32. None where the name does not
+        end in ``.gz`` or there are too few bytes. Of a truncated file they are arbitrary.
+    """
+    if file.suffix != ".gz" or file.stat().st_size < _GZIP_LEAST:
+        return None
+    with file.open("rb") as stream:
+        stream.seek(-8, os.SEEK_END)
+        checksum, size = struct.unpack("<II", stream.read(8))
+    return f"crc32:{checksum:08x}", size
+
+
+def file_digest(file: Path) -> str:
+    """Give the SHA-256 of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager

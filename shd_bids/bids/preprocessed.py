@@ -17,6 +17,7 @@ from shd_bids.bids.dataset import check_sessions, read_dataset_description, sele
 from shd_bids.bids.filters import matches
 from shd_bids.bids.generators import is_by_qsiprep
 from shd_bids.bids.names import ENTITY_ORDER, BidsName, NamedSeries
+from shd_bids.bids.own import OwnResults, own_version
 from shd_bids.bids.preprocessed_files import (
     IMAGES,
     GradientFiles,
@@ -43,6 +44,7 @@ class PreprocessedSeries(NamedSeries):
     qc_file: Path | None
     anatomy: PreprocessedAnatomy | None
     metadata: dict[str, Any]
+    own: OwnResults | None = None  # what an earlier run of shd-bids made of it
 
     @property
     def source_files(self) -> tuple[Path, ...]:
@@ -115,7 +117,8 @@ def find_preprocessed(
         by_source[tuple(entities.items())].setdefault(name.entities.get("space"), file)
     if not by_source:
         raise BidsDataError(_nothing_found(dataset_dir, label, sessions, query))
-    by_qsiprep = is_by_qsiprep(read_dataset_description(dataset_dir))
+    description = read_dataset_description(dataset_dir)
+    by_qsiprep = is_by_qsiprep(description) and own_version(description) is None
     series = [
         _read_series(folder, dict(entities), in_space, by_qsiprep)
         for entities, in_space in by_source.items()

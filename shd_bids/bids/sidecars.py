@@ -314,6 +314,7 @@ def model_sidecar(
     version: str,
     settings: Mapping[str, Any] | None = None,
     random_seed: int | None = None,
+    training: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Give the sidecar of network weights: what is needed to use them again.
 
@@ -329,6 +330,8 @@ def model_sidecar(
         Shells that it expects, b=0 first, s/mm².
     sources, version, settings, random_seed
         As in `generic_sidecar`.
+    training
+        Course of the training by step; None for weights that were trained elsewhere.
 
     Returns
     -------
@@ -348,6 +351,7 @@ def model_sidecar(
         "SphericalHarmonicDegree": lmax,
         "Tissues": list(tissues),
         "BValues": [float(bval) for bval in shell_bvals],
+        **({"Training": dict(training)} if training else {}),
         **general,
     }
 

@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from shd_bids.config import RunConfig
 from shd_bids.errors import ShdBidsError
@@ -11,6 +12,9 @@ from shd_bids.errors import ShdBidsError
 from .container import find_container
 from .parser import parse_arguments
 from .resources import Machine, resolve_resources
+
+if TYPE_CHECKING:
+    from shd_workflows.outcome import Outcome
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
 
@@ -32,21 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in (sys.argv if argv is None else argv)
     try:
         config = parse_arguments(argv)
-        config, machine = resolve_resources(config)
         debug = config.execution.debug
-        _prepare_environment(config.resources.omp_nthreads or 1)
-        if config.execution.analysis_level == "group":
-            return _run_group(config, machine)
-        # Heavy from here on: nipype, pybids.
-        from shd_workflows.run import run_participants
-
-        outcomes = run_participants(
-            config,
-            resources_text=machine.sentence,
-            gpus=machine.gpus,
-            gpu_facts=machine.gpu_facts,
-            container=find_container(),
-        )
+        if config.execution.reports_only:
+            outcomes = _remake_pages(config)
+        else:
+            config, machine = resolve_resources(config)
+            _prepare_environment(config.resources.omp_nthreads or 1)
+            if config.execution.analysis_level == "group":
+                return _run_group(config, machine)
+            outcomes = _run_participants(config, machine)
     except ShdBidsError as error:
         if debug:
             traceback.print_exc()
@@ -68,6 +66,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         + (f"; failed: {names}." if failed else ".")
     )
     return FAILURE if failed else SUCCESS
+
+
+def _remake_pages(config: RunConfig) -> Sequence["Outcome"]:
+    """Assemble the pages anew; nothing is processed, so that nothing of the machine matters."""
+    _prepare_environment(1)
+    from shd_workflows.reports_only import run_reports_only
+
+    return run_reports_only(config)
+
+
+def _run_participants(config: RunConfig, machine: Machine) -> Sequence["Outcome"]:
+    """Run the participants, or only write what the methods would say."""
+    # Heavy from here on: nipype, pybids.
+    from shd_workflows.run import run_participants, write_boilerplate
+
+    if config.execution.boilerplate_only:
+        outcomes, citation_file = write_boilerplate(config, container=find_container())
+        if citation_file is not None:
+            print(f"Methods text: {citation_file}")
+        return outcomes
+    return run_participants(
+        config,
+        resources_text=machine.sentence,
+        gpus=machine.gpus,
+        gpu_facts=machine.gpu_facts,
+        container=find_container(),
+    )
 
 
 def _run_group(config: RunConfig, machine: Machine) -> int:

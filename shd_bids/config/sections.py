@@ -60,7 +60,8 @@ class ExecutionConfig:
     derivatives: Annotated[
         dict[str, Path],
         Option(
-            "take preprocessed series from this dataset instead, such as qsiprep=DIR",
+            "take preprocessed series from this dataset instead, such as qsiprep=DIR; or go on "
+            "from earlier results of shd-bids, as in shdbids=OUTPUT_DIR",
             flags=("-d", "--derivatives"),
             metavar="NAME=PATH",
         ),
@@ -77,6 +78,13 @@ class ExecutionConfig:
             metavar="DIR",
         ),
     ] = Path("work")
+    reports_only: Annotated[
+        bool,
+        Option("process nothing; assemble the pages anew from the figures in OUTPUT_DIR"),
+    ] = False
+    boilerplate_only: Annotated[
+        bool, Option("process nothing; write the methods text to logs/CITATION.*")
+    ] = False
     clean_workdir: Annotated[bool, Option("empty the work directory first")] = False
     stop_on_first_crash: Annotated[bool, Option("stop everything at the first failure")] = False
     write_graph: Annotated[bool, Option("write the graph of steps to the log folder")] = False
@@ -92,6 +100,10 @@ class ExecutionConfig:
                 f"{', '.join(ANALYSIS_LEVELS)}."
             )
         check_options(self)
+        if self.reports_only and self.boilerplate_only:
+            raise ConfigError("--reports-only and --boilerplate-only were both given. Give one.")
+        if self.reports_only:  # reads and writes nothing but the output
+            return
         _check_places(self.bids_dir, self.output_dir, self.work_dir)
         _check_derivatives(self.derivatives, self.input_type)
 
@@ -491,10 +503,10 @@ def _check_derivatives(derivatives: dict[str, Path], input_type: str) -> None:
         raise ConfigError(
             "--derivatives names a preprocessed dataset, but --input-type is raw. Give one of them."
         )
-    if len(derivatives) > 1:
+    if len(derivatives) > 2:
         raise ConfigError(
-            f"--derivatives names {len(derivatives)} datasets ({', '.join(derivatives)}); the "
-            "series are taken from one. Give that one."
+            f"--derivatives names {len(derivatives)} datasets ({', '.join(derivatives)}); expected "
+            "one with preprocessed series, and one with earlier results of shd-bids."
         )
     for name, folder in derivatives.items():
         if not name.isalnum() or name == "raw":

@@ -15,6 +15,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from shd_bids.bids.files import file_digest
 from shd_bids.errors import ConfigError
 
 from .checkpoint import save_weights
@@ -145,7 +146,10 @@ def _fit_shd(job: Job, team: Team) -> dict[str, Any]:
             _write_json(_describe_history(fit.history, fit.weights), job.out_dir / "history.json")
         save_weights(fit.network, job.out_dir / "weights.safetensors", job.preset)
         _save(fit.solution, inputs, job.out_dir)
-    return fit.details | {"fibre_lobe": fit.solution.fibre_lobe, "preset": job.preset}
+    told: dict[str, Any] = {"fibre_lobe": fit.solution.fibre_lobe, "preset": job.preset}
+    if job.weights_file is not None:
+        told["weights_digest"] = file_digest(job.weights_file)
+    return fit.details | told
 
 
 def _fit_study(job: Job, team: Team) -> dict[str, Any]:

@@ -7,8 +7,6 @@ instead of 2.06. Five times the sparsity, not twice, was measured on single-shel
 peaks a fibre instead of 0.0278.
 """
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from shd_bids.sphere.harmonics import sh_basis
 from shd_bids.sphere.healpix import hemisphere
 
+from .loss_weights import LossWeights
 from .patches import Patch
 
 #: Pixels of the full HEALPix sphere with n_side 16, over which the authors average and normalise.
@@ -94,26 +93,6 @@ def spherical_total_variation(
 ) -> Float[Tensor, ""]:
     """Give ``total_variation_loss`` of the amplitudes on the reference sphere, from SH."""
     return total_variation_loss(fodf_sh, mask, paired) * (fodf_sh.shape[-1] / REFERENCE_PIXELS)
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """Weights of the four terms; SHD is SHD-TV without total variation."""
-
-    reconstruction: float = 1.0
-    non_negativity: float = 0.2
-    sparsity: float = 1e-4
-    total_variation: float = 0.5
-
-    @classmethod
-    def for_model(cls, model: str, tv_weight: float | None = None) -> "LossWeights":
-        """Give the weights of a model; ``tv_weight`` replaces SHD-TV's own.
-
-        ``shd``, ``esd`` and ``rt-esd`` have no total variation.
-        """
-        if model != "shd-tv":
-            return cls(sparsity=1e-5, total_variation=0.0)
-        return cls() if tv_weight is None else cls(total_variation=tv_weight)
 
 
 class ShdLoss(nn.Module):

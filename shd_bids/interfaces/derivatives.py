@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,10 @@ class _SaveDerivativesInputSpec(BaseInterfaceInputSpec):
         traits.Str, traits.Dict, desc="content of the JSON file beside a file, by key"
     )
     found = traits.Dict(desc="fields that every sidecar gets, beside its own")
+    kept = traits.List(traits.Str, desc="keys of files that an earlier run has saved")
+    relinked = traits.Dict(
+        traits.Str, traits.Str, desc="BIDS URIs of files elsewhere, by those that they would have"
+    )
     output_dir = Directory(mandatory=True, desc="root of the output dataset")
 
 
@@ -52,16 +57,35 @@ class SaveDerivatives(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         output_dir, out_files = Path(self.inputs.output_dir), {}
         sidecars, found = self.inputs.sidecars or {}, self.inputs.found or {}
+        kept = self.inputs.kept or []
         for key, source in self.inputs.in_files.items():
+            if key in kept:
+                continue
             destination = output_dir / self.inputs.paths[key]
             save_file(Path(source), destination)
             if key in sidecars:
-                _write_sidecar(sidecars[key] | found, destination)
+                content = relink(sidecars[key] | found, self.inputs.relinked or {})
+                _write_sidecar(content, destination)
             out_files[key] = str(destination)
         for key in self.inputs.paths.keys() - self.inputs.in_files.keys():
             remove_file(output_dir / self.inputs.paths[key])
         self._results["out_files"] = out_files
         return runtime
+
+
+def relink(content: Any, uris: Mapping[str, str]) -> Any:
+    """Replace BIDS URIs in the fields of a sidecar, however deep.
+
+    Examples
+    --------
+    >>> relink({"Sources": ["bids::a", "bids::b"]}, {"bids::a": "bids:other:a"})
+    {'Sources': ['bids:other:a', 'bids::b']}
+    """
+    if isinstance(content, dict):
+        return {key: relink(value, uris) for key, value in content.items()}
+    if isinstance(content, list):
+        return [relink(value, uris) for value in content]
+    return uris.get(content, content) if isinstance(content, str) else content
 
 
 def save_file(source: Path, destination: Path) -> None:

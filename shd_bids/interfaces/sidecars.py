@@ -16,6 +16,7 @@ from nipype.interfaces.base import (
 )
 
 from shd_bids import __version__
+from shd_bids.bids.files import gzip_trailer
 from shd_bids.bids.sidecars import (
     fodf_sidecar,
     generic_sidecar,
@@ -65,6 +66,9 @@ class _GradientsInputSpec(BaseInterfaceInputSpec):
         traits.Str, File(exists=True), mandatory=True, desc="MRtrix3 text by tissue"
     )
     sources = traits.List(traits.Str, mandatory=True, desc="BIDS URIs of series and mask")
+    methods = traits.Str(desc="what was done, for the methods of a run that goes on from here")
+    series_file = File(exists=True, desc="the series as it is saved")
+    mask_file = File(exists=True, desc="the brain mask as it is saved")
 
 
 class _DescribeResponseInputSpec(_GradientsInputSpec):
@@ -87,6 +91,7 @@ class DescribeResponse(SimpleInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         counts, given = self.inputs.voxel_counts or {}, self.inputs.given_uris or {}
+        told = _tell_next_run(self.inputs)
         self._results["sidecars"] = {
             tissue: response_sidecar(
                 tissue=tissue,
@@ -97,6 +102,7 @@ class DescribeResponse(SimpleInterface):
                 version=__version__,
                 n_voxel=counts.get(tissue),
             )
+            | told
             for tissue, response in _responses(self.inputs).items()
         }
         return runtime
@@ -106,6 +112,7 @@ class _DescribeModelInputSpec(_GradientsInputSpec):
     model = traits.Str(mandatory=True, desc="as in file names")
     fod_files = traits.Dict(traits.Str, File(exists=True), mandatory=True, desc="by tissue")
     summary_file = File(exists=True, mandatory=True, desc="what was done, JSON")
+    history_file = File(exists=True, desc="course of the training, JSON")
     response_uris = traits.Dict(traits.Str, traits.Str, mandatory=True, desc="by tissue")
     fod_uris = traits.Dict(traits.Str, traits.Str, mandatory=True, desc="by tissue")
 
@@ -142,6 +149,7 @@ class DescribeModel(SimpleInterface):
                 fibre_lobe=lobe if tissue == "WM" else None,
                 **said,
             )
+            | _tell_next_run(spec)
             for tissue in spec.fod_files
         }
         describe: Callable[..., dict[str, Any]] = partial(generic_sidecar, **said)
@@ -165,6 +173,7 @@ class DescribeModel(SimpleInterface):
                 tissues=list(spec.response_files),
                 shell_bvals=next(iter(responses.values())).bvals.tolist(),
                 sources=fit_sources,
+                training=_read_history(spec.history_file),
                 **said,
             )
         }
@@ -219,6 +228,27 @@ class DescribeTractogram(SimpleInterface):
         sidecars["tdihighres"]["Resolution"] = f"Isotropic voxels of {edge}."
         self._results["sidecars"] = sidecars
         return runtime
+
+
+def _tell_next_run(inputs: Any) -> dict[str, Any]:
+    """Say what a run that goes on from here asks for: the text, and which series and mask it was.
+
+    Checksums tell these from others of the same name.
+    """
+    told: dict[str, Any] = {"Methods": inputs.methods} if inputs.methods else {}
+    files = {"Series": inputs.series_file, "Mask": inputs.mask_file}
+    trailers = {what: gzip_trailer(Path(file)) for what, file in files.items() if isdefined(file)}
+    found = {what: trailer[0] for what, trailer in trailers.items() if trailer}
+    return told | ({"SourceChecksums": found} if found else {})
+
+
+def _read_history(file: Any) -> dict[str, Any] | None:
+    """Read the course of a training with as many digits as a figure can show."""
+    if not isdefined(file):
+        return None
+    return json.loads(
+        Path(file).read_text(encoding="utf-8"), parse_float=lambda text: float(f"{float(text):.6g}")
+    )
 
 
 def _responses(inputs: Any) -> dict[str, Response]:

@@ -1,17 +1,36 @@
 """A file is complete under its final name or not there at all."""
 
+import gzip
 import json
 import threading
+import zlib
 
 import pytest
 
-from shd_bids.bids.files import dataset_lock, replace_file, write_json, write_text
+from shd_bids.bids.files import dataset_lock, gzip_trailer, replace_file, write_json, write_text
 from shd_bids.errors import OutputError
 
 
 def test_folders_are_made(tmp_path):
     write_json(tmp_path / "a" / "b.json", {"x": [1, 2]})
     assert json.loads((tmp_path / "a" / "b.json").read_text()) == {"x": [1, 2]}
+
+
+def test_the_end_of_a_compressed_file_tells_its_content_whatever_the_level(tmp_path):
+    one, other = tmp_path / "one.gz", tmp_path / "other.gz"
+    one.write_bytes(gzip.compress(b"fibres" * 100, 1))
+    other.write_bytes(gzip.compress(b"fibres" * 100, 9))
+    assert one.read_bytes() != other.read_bytes()
+    assert (
+        gzip_trailer(one)
+        == gzip_trailer(other)
+        == (f"crc32:{zlib.crc32(b'fibres' * 100):08x}", 600)
+    )
+    other.write_bytes(other.read_bytes()[:-3])
+    assert gzip_trailer(other)[1] != 600
+    for name, content in (("plain.nii", b"fibres" * 100), ("empty.gz", b"")):
+        (tmp_path / name).write_bytes(content)
+        assert gzip_trailer(tmp_path / name) is None
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -124,6 +124,15 @@ def test_the_participant_that_is_fine_has_its_files(mixed):
     assert "No errors to report" in (root / "out/sub-good.html").read_text()
 
 
+def test_the_page_of_a_lower_level_has_no_section_of_a_higher_one(mixed):
+    page = (mixed[1] / "out/sub-good.html").read_text()
+    sections = re.findall(r'<section id="([^"]+)"', page)
+    assert "Preprocessing" in sections
+    assert not {"Response", "Fibre-orientations", "Tractography"} & set(sections)
+    for section in re.findall(r"<section.*?</section>", page, re.DOTALL):
+        assert re.search("<(table|img|object|p|pre)\\b", section), section
+
+
 def test_the_output_is_a_dataset_with_its_methods_text(mixed):
     _, root, _ = mixed
     description = json.loads((root / "out/dataset_description.json").read_text())

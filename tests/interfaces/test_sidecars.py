@@ -12,6 +12,7 @@ from deconvolution.scans import TINY
 
 from shd_bids.deconvolution.job import Job, run_job
 from shd_bids.deconvolution.presets import PRESETS
+from shd_bids.deconvolution.recorded import AskedFit, differences
 from shd_bids.dwi.gradients import read_mrtrix_gradients
 from shd_bids.interfaces.sidecars import DescribeModel, DescribeResponse
 from shd_bids.sphere.harmonics import degrees_of_coefficients, sh_basis
@@ -69,6 +70,16 @@ def test_the_sidecars_of_a_network_suffice_to_predict_its_signal(tmp_path, model
     mask = _read(job.mask_file) > 0
     found = np.sqrt((residual**2).mean(axis=-1))[mask]
     np.testing.assert_allclose(found, _read(job.out_dir / "rmse.nii.gz")[mask], rtol=1e-3)
+
+
+@pytest.mark.usefixtures("tiny_preset")
+@pytest.mark.parametrize("model", ["shd-tv", "esd", "csd"])
+def test_a_fit_is_known_again_by_its_sidecar(tmp_path, model):
+    job, described = _fit(tmp_path, model)
+    settings = json.loads(json.dumps(described.fod_sidecars["WM"]["Settings"]))
+    asked = AskedFit(model, job.lmax, job.random_seed, n_step=job.n_step, tv_weight=job.tv_weight)
+    assert differences(asked, settings) == []
+    assert differences(replace(asked, model="rumba"), settings)
 
 
 @pytest.mark.usefixtures("tiny_preset")

@@ -13,7 +13,9 @@ from bids.layout import BIDSLayout, Query
 from saved_files import broken_uris, saved_files, sidecars
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import binary_dilation
+from shd_workflows.reports_only import remake_pages
 
+from shd_bids.bids.files import gzip_trailer
 from shd_bids.bids.pybids_config import pybids_config_file
 from shd_bids.testing.geometry import BUNDLES
 from shd_bids.testing.truth import read_truth
@@ -23,11 +25,11 @@ WANTED = ("callosum", "corticospinal-left")
 TRACTS = "sub-01_space-orig_model-csd_track-probabilistic"
 
 
-def _run(bids_dir, root, *more, name="out", formats=("tck", "trx", "trk")) -> str:
+def _run(bids_dir, root, *more, name="out", work="work", formats=("tck", "trx", "trk")) -> str:
     """Run everything, the network for a few steps only; give what was said."""
     command = [
         *(sys.executable, "-m", "shd_bids.cli.run", bids_dir, root / name, "participant"),
-        *("-w", root / "work", "--fod-model", *MODELS, "--shd-steps", 20, "--lmax", 6),
+        *("-w", root / work, "--fod-model", *MODELS, "--shd-steps", 20, "--lmax", 6),
         *("--n-streamlines", 100, "--max-angle-deg", 45, "--device", "cpu"),
         *("--atlases", root / "Halves_space-orig_dseg.nii.gz", "--model-bundles", root / "models"),
         *("--tractogram-format", *formats, "--omp-nthreads", 1, *more),
@@ -276,6 +278,58 @@ def test_mrtrix3_reads_the_harmonics(out):
     file = out / "sub-01/dwi/sub-01_space-orig_model-shdtv_param-fod_label-WM_dwimap.nii.gz"
     size = subprocess.run(["mrinfo", "-size", file], capture_output=True, text=True, check=True)
     assert size.stdout.split() == ["18", "18", "14", "28"]
+
+
+def test_sidecars_hold_what_a_later_run_asks_for(out):
+    folder = out / "sub-01/dwi"
+    saved = {
+        what: gzip_trailer(folder / f"sub-01_space-orig_{name}.nii.gz")[0]
+        for what, name in (("Series", "desc-preproc_dwi"), ("Mask", "desc-brain_mask"))
+    }
+    for name in ("param-response_label-WM", "model-csd_param-fod_label-WM"):
+        sidecar = json.loads((folder / f"sub-01_space-orig_{name}_dwimap.json").read_text())
+        assert sidecar["SourceChecksums"] == saved
+        assert sidecar["Methods"]
+    weights = folder / "sub-01_space-orig_model-shdtv_desc-weights_model.json"
+    training = json.loads(weights.read_text())["Training"]
+    assert training["step"][-1] == 20
+    assert len(training["loss"]["total"]) == len(training["step"])
+
+
+def test_pages_are_assembled_anew_from_what_a_run_has_left(out):
+    before = {file: file.stat().st_mtime_ns for file in (out / "sub-01/dwi").iterdir()}
+    page, text = out / "sub-01.html", (out / "logs/CITATION.md").read_text()
+    html = page.read_text()
+    page.unlink()
+    shutil.rmtree(out / "logs")
+    (outcome,) = remake_pages(out)
+    assert outcome.finished
+    assert page.read_text() == html
+    assert (out / "logs/CITATION.md").read_text() == text
+    assert before == {file: file.stat().st_mtime_ns for file in (out / "sub-01/dwi").iterdir()}
+
+
+def test_a_later_run_makes_nothing_but_the_streamlines_and_gets_the_same(out, tiny_phantom_dir):
+    taken = ("-d", f"shdbids={out}")
+    said = _run(tiny_phantom_dir, out.parent, *taken, name="later", work="later-work")
+    started = {line.split()[-2].rstrip(":") for line in said.splitlines() if "started" in line}
+    assert started
+    assert {name.split("_")[0] for name in started} <= {
+        *("track", "map", "convert", "weigh", "build", "recognise", "describe", "plot", "gather"),
+    }
+    later = out.parent / "later"
+    made = {file.name for file in (later / "sub-01/dwi").iterdir()}
+    assert made == {file.name for file in (out / "sub-01/dwi").glob("*track-*")}
+    for rest in ("tractogram.tck", "seg-Halves_desc-count_connectivity.tsv"):
+        one, other = ((folder / f"sub-01/dwi/{TRACTS}_{rest}") for folder in (out, later))
+        assert one.read_bytes() == other.read_bytes()
+    fod = "sub-01/dwi/sub-01_space-orig_model-csd_param-fod_label-WM_dwimap.nii.gz"
+    assert f"bids:shdbids:{fod}" in _tracts_sidecar(later, "tractogram")["Sources"]
+    links = json.loads((later / "dataset_description.json").read_text())["DatasetLinks"]
+    assert links["shdbids"] == out.resolve().as_uri()
+    page = (later / "sub-01.html").read_text()
+    for what in ("motion", "response", "fodf", "loss", "tracts"):
+        assert f"desc-{what}_dwi" in page
 
 
 def test_no_streamlines_go_through_the_whole_stage_and_nothing_before_it_runs_again(

@@ -1,5 +1,6 @@
 """The graph of a participant, built over a skeleton: nothing is run."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,14 @@ from shd_bids.bids.dataset import open_layout
 from shd_bids.bids.phase_encoding import PhaseEncodingFields
 from shd_bids.bids.series import collect_series
 from shd_bids.bids.sidecars import MODEL_DESCRIPTIONS
-from shd_bids.config import FOD_MODELS, DeconvConfig, ExecutionConfig, ResponseConfig, RunConfig
+from shd_bids.config import (
+    FOD_MODELS,
+    LEVELS,
+    DeconvConfig,
+    ExecutionConfig,
+    ResponseConfig,
+    RunConfig,
+)
 from shd_bids.errors import BidsDataError, ConfigError, GradientTableError, ImageError
 from shd_bids.reports.figures.style import model_name
 from shd_bids.reports.methods import bibliography, cited_keys
@@ -80,6 +88,13 @@ def test_the_level_cuts_the_graph(build, level, last, beyond):
     leaves = {name.split(".")[-1] for name in _names(build(execution={"level": level}))}
     assert last in leaves
     assert beyond not in leaves
+
+
+def test_a_higher_level_has_every_step_of_a_lower_one_under_the_same_name(build):
+    """So that a work directory of the lower level serves it."""
+    steps = [set(_names(build(execution={"level": level}))) for level in LEVELS]
+    for lower, higher in itertools.pairwise(steps):
+        assert lower < higher
 
 
 def test_tractography_can_be_left_out(build):

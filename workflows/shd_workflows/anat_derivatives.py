@@ -35,7 +35,9 @@ def t1w_path(target: Target, anat: AnatPlan, suffix: str, extension: str, **extr
     """Give the path of what is made of the T1w image alone: named by it, not by the series."""
     name = BidsName.parse(cast(Path, anat.t1w_file))
     known = (
-        {key: label for key, label in name.entities.items() if key in ENTITY_ORDER} if name else {}
+        {k: v for k, v in name.entities.items() if k in ENTITY_ORDER and k != "desc"}
+        if name
+        else {}
     )
     entities = known if "sub" in known else target.series.entities
     return derivative_path(
@@ -68,7 +70,12 @@ def transform_path(target: Target, anat: AnatPlan, what: str) -> str:
 
 
 def init_anat_derivatives_wf(
-    *, target: Target, anat: AnatPlan, with_t1w: bool, name: str = "anat_derivatives_wf"
+    *,
+    target: Target,
+    anat: AnatPlan,
+    with_t1w: bool,
+    methods: str,
+    name: str = "anat_derivatives_wf",
 ) -> LiterateWorkflow:
     """Save what the structural image gives, and the transforms.
 
@@ -81,6 +88,8 @@ def init_anat_derivatives_wf(
     with_t1w
         Whether what lies on the T1w image's own grid is saved, too. Of several series that share
         one image, one saves it.
+    methods
+        What was done, as a paragraph with citation keys, for a later run that goes on from here.
     name
         Name of the workflow.
 
@@ -119,7 +128,7 @@ def init_anat_derivatives_wf(
                 own_uris(*tissues, way),
                 units="1",
             )
-            | {"LabelMap": list(TISSUES)},
+            | {"LabelMap": list(TISSUES), "Methods": methods.strip()},
         ),
     }
     if with_t1w:
@@ -180,9 +189,24 @@ def _save_tissue(
 
 
 def init_given_anat_derivatives_wf(
-    *, target: Target, anatomy: PreprocessedAnatomy, name: str = "anat_derivatives_wf"
+    *,
+    target: Target,
+    anatomy: PreprocessedAnatomy,
+    methods: str,
+    name: str = "anat_derivatives_wf",
 ) -> LiterateWorkflow:
     """Save the tissues that came with a series on its grid; its transforms stay where they are.
+
+    Parameters
+    ----------
+    target
+        Where the outputs go.
+    anatomy
+        What came with the series.
+    methods
+        As of `init_anat_derivatives_wf`.
+    name
+        Name of the workflow.
 
     Inputs
     ------
@@ -201,7 +225,7 @@ def init_given_anat_derivatives_wf(
         "Share of each tissue in a voxel of the series, by the tissue map that came with it.",
         tissue_uris,
         units="1",
-    ) | {"LabelMap": list(TISSUES)}
+    ) | {"LabelMap": list(TISSUES), "Methods": methods.strip()}
     if not anatomy.probseg_files:
         tissue["SourceLabels"] = anatomy.dseg_labels
     if given:

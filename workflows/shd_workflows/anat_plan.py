@@ -16,6 +16,7 @@ from shd_bids.anat.template import (
     is_file_template,
     parse_template,
 )
+from shd_bids.bids.own import OwnAnatomy
 from shd_bids.bids.preprocessed import PreprocessedSeries
 from shd_bids.bids.preprocessed_files import PreprocessedAnatomy
 from shd_bids.config import AnatConfig
@@ -83,12 +84,20 @@ def plan_anat(series: Series, anat: AnatConfig) -> AnatPlan:
     AnatPlan
         All its files exist.
     """
-    given = series.anatomy if isinstance(series, PreprocessedSeries) else None
-    t1w_file = None if isinstance(series, PreprocessedSeries) else series.t1w_file
+    given, own = None, None
+    if isinstance(series, PreprocessedSeries):
+        given = series.anatomy
+        own = series.own.anatomy if series.own else None
+        t1w_file = own.t1w_file if own and given is None else None
+    else:
+        t1w_file = series.t1w_file
     if anat.skip_anat:
-        given, t1w_file = None, None
-    template, reason = _find_template(anat, t1w_file, given)
-    if reason and t1w_file:
+        given, own, t1w_file = None, None, None
+    if own is not None and given is None:
+        template, reason = _find_own_template(anat, own)
+    else:
+        template, reason = _find_template(anat, t1w_file, given)
+    if reason and t1w_file and own is None:
         LOGGER.warning("%s The brain mask of the T1w image is taken from the series.", reason)
     spaces: list[OutputSpace] = []
     atlases: list[Atlas] = []
@@ -114,7 +123,7 @@ def _find_template(
 ) -> tuple[Template | None, str]:
     """Give the template, or why there is none."""
     name = anat.anat_template
-    wanted = any(space not in ("dwi", "T1w") for space in anat.output_spaces) or anat.atlases
+    wanted = _wants_template(anat)
     if given is not None:
         if given.template is None or not (given.to_template_file and given.from_template_file):
             return None, (
@@ -139,6 +148,35 @@ def _find_template(
     return template, ""
 
 
+def _find_own_template(anat: AnatConfig, own: OwnAnatomy) -> tuple[Template | None, str]:
+    """Give the template that an earlier run brought the T1w image to, or why there is none."""
+    name, transforms = anat.anat_template, {"t1w_to_template", "template_to_t1w"}
+    if not _wants_template(anat):
+        return None, ""
+    if own.template is None or not transforms <= own.transforms.keys():
+        return None, (
+            "The earlier results lack the transforms between the T1w image and a template. Leave "
+            "--derivatives out to have them made."
+        )
+    if not is_file_template(name) and parse_template(name)[0] != own.template:
+        name = own.template
+    try:
+        template = find_template(name, download=True)
+    except AnatomyError as error:
+        return None, str(error)
+    if template.name != own.template:
+        return None, (
+            f"The T1w image of the earlier results was brought to {own.template}, but "
+            f"--anat-template names {template.name}."
+        )
+    return template, ""
+
+
+def _wants_template(anat: AnatConfig) -> bool:
+    """Tell whether anything has to be brought to or from a template."""
+    return bool(anat.atlases) or any(space not in ("dwi", "T1w") for space in anat.output_spaces)
+
+
 def _find_space(
     asked: str,
     series: Series,
@@ -147,7 +185,7 @@ def _find_space(
     template: Template | None,
     reason: str,
 ) -> OutputSpace:
-    if asked == "T1w" and isinstance(series, PreprocessedSeries):
+    if asked == "T1w" and isinstance(series, PreprocessedSeries) and t1w_file is None:
         raise AnatomyError(
             f"a preprocessed series is not moved; it lies in {series.space_label}. Leave T1w out."
         )

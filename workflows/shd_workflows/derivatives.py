@@ -6,7 +6,7 @@ from.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,10 @@ from shd_bids.interfaces.judgement import WriteSliceQuality
 from shd_bids.interfaces.model_quality import MeasureModel
 from shd_bids.interfaces.sidecars import DescribeModel, DescribeResponse
 
+from .own_fit import MAPS
+from .own_plan import OwnPlan
 from .plan import SeriesPlan
 from .sources import Series, gradient_reading
-
-MAPS = ("peaks", "rmse", "afd", "nufo", "gfa", "dec")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Target:
     series: Series
     links: Mapping[str, Path]  # datasets that the series come from, by name
     output_dir: Path
+    own: OwnPlan = field(default_factory=OwnPlan)  # what is taken from an earlier run
 
     def path(self, suffix: str, extension: str, **extra: str) -> str:
         """Give a path relative to the output dataset."""
@@ -94,10 +95,24 @@ class Target:
         """How the gradients were read, for the sidecars of what rests on them."""
         return gradient_reading(self.series)
 
+    @property
+    def relinked(self) -> dict[str, str]:
+        """BIDS URIs of what is taken from another dataset, by those that it would have here."""
+        folder = self.own.dataset_dir
+        if folder is None or folder.resolve() == self.output_dir.resolve():
+            return {}
+        taken = sorted(self.own.kept)
+        return dict(zip(own_uris(*taken), self.uris(folder / path for path in taken), strict=True))
+
     def sink(self, name: str, paths: Mapping[str, str], sidecars: Any = None) -> Node:
         """Make the node that saves some files; it copies, so that a process of its own is waste."""
         node = Node(
-            SaveDerivatives(paths=dict(paths), output_dir=str(self.output_dir)),
+            SaveDerivatives(
+                paths={key: path for key, path in paths.items() if path not in self.own.kept},
+                kept=[key for key, path in paths.items() if path in self.own.kept],
+                relinked=self.relinked,
+                output_dir=str(self.output_dir),
+            ),
             name=name,
             mem_gb=0.1,
             run_without_submitting=True,
@@ -122,9 +137,23 @@ def init_preproc_derivatives_wf(
     target: Target,
     plan: SeriesPlan,
     preproc: PreprocConfig,
+    methods: str,
     name: str = "preproc_derivatives_wf",
 ) -> LiterateWorkflow:
     """Save the preprocessed series; one that was preprocessed before is not written again.
+
+    Parameters
+    ----------
+    target
+        Where the outputs go.
+    plan
+        What is done with the series.
+    preproc
+        Settings of the stage.
+    methods
+        What was done, as a paragraph with citation keys, for a later run that goes on from here.
+    name
+        Name of the workflow.
 
     Inputs
     ------
@@ -168,7 +197,7 @@ def init_preproc_derivatives_wf(
         }
     said: dict[str, Any] = {"version": __version__, "settings": settings}
     if ours:
-        _save_series(workflow, inputnode, target, said)
+        _save_series(workflow, inputnode, target, said, methods)
     if field_maps:
         _save_field(workflow, inputnode, target, plan, said)
     if slices:
@@ -221,7 +250,11 @@ def init_preproc_derivatives_wf(
 
 
 def _save_series(
-    workflow: LiterateWorkflow, inputnode: Node, target: Target, said: dict[str, Any]
+    workflow: LiterateWorkflow,
+    inputnode: Node,
+    target: Target,
+    said: dict[str, Any],
+    methods: str,
 ) -> None:
     stem, _ = target.dwi_path.split(".", 1)
     ds_dwi = target.sink(
@@ -236,6 +269,7 @@ def _save_series(
                 units="scanner units",
                 **said,
             )
+            | {"Methods": methods.strip()}
         },
     )
     ds_b0 = target.sink(
@@ -304,6 +338,7 @@ def init_response_derivatives_wf(
     target: Target,
     preproc: PreprocConfig,
     given_files: Mapping[str, Path],
+    methods: str,
     name: str = "response_derivatives_wf",
 ) -> LiterateWorkflow:
     """Save the responses.
@@ -316,23 +351,28 @@ def init_response_derivatives_wf(
         How shells are told apart.
     given_files
         Responses that are taken as they are, by tissue.
+    methods
+        As of `init_preproc_derivatives_wf`.
     name
         Name of the workflow.
 
     Inputs
     ------
     response_files, method, voxel_counts, gradients_file
-        What the response stage gave.
+        What the response stage gave, and what from.
+    mask_file, export_files
+        Files as they are saved.
     """
     workflow = LiterateWorkflow(name=name)
     fields = ["response_files", "method", "voxel_counts", "gradients_file"]
-    inputnode = Node(IdentityInterface(fields), name="inputnode")
+    inputnode = Node(IdentityInterface([*fields, "mask_file", "export_files"]), name="inputnode")
     describe_response = Node(
         DescribeResponse(
             b0_threshold=preproc.b0_threshold,
             shell_tolerance=preproc.shell_tolerance,
             sources=[*target.dwi_uris, *own_uris(target.mask_path)],
             given_uris={tissue: target.uris([file]) for tissue, file in given_files.items()},
+            methods=methods.strip(),
         ),
         name="describe_response",
     )
@@ -344,12 +384,26 @@ def init_response_derivatives_wf(
         (inputnode, ds_response, [("response_files", "in_files")]),
         (describe_response, ds_response, [("sidecars", "sidecars")]),
     ])  # fmt: skip
+    _tell_sources(workflow, describe_response, target)
     return workflow
+
+
+def _tell_sources(workflow: LiterateWorkflow, describe: Node, target: Target) -> None:
+    """Hand over the files that checksums are taken of, as they are saved."""
+    inputnode, series = workflow.get_node("inputnode"), target.series
+    if isinstance(series, PreprocessedSeries):
+        describe.inputs.series_file = str(series.dwi_file)
+    else:
+        workflow.connect([(inputnode, describe, [(("export_files", _image), "series_file")])])
+    if target.mask_path in target.own.kept and target.own.dataset_dir is not None:
+        describe.inputs.mask_file = str(target.own.dataset_dir / target.mask_path)
+    else:
+        workflow.connect([(inputnode, describe, [("mask_file", "mask_file")])])
 
 
 def init_model_derivatives_wf(
     *, target: Target, model: str, preproc: PreprocConfig, with_weights: bool,
-    name: str = "model_derivatives_wf",
+    methods: str, name: str = "model_derivatives_wf",
 ) -> LiterateWorkflow:  # fmt: skip
     """Save the fibre orientations of one model, its maps, its measures and its weights.
 
@@ -359,15 +413,15 @@ def init_model_derivatives_wf(
         What the fit gave.
     response_files, gradients_file, mask_file
         What it was given.
+    export_files
+        The series as it is saved.
     """
     workflow = LiterateWorkflow(name=name)
     described = ["fod_files", "summary_file", "response_files", "gradients_file"]
-    inputnode = Node(
-        IdentityInterface(
-            [*described, "fraction_files", "map_files", "weights_file", "history_file", "mask_file"]
-        ),
-        name="inputnode",
-    )
+    described += ["history_file"] if with_weights else []
+    others = ["fraction_files", "map_files", "weights_file", "mask_file", "export_files"]
+    others += [] if with_weights else ["history_file"]
+    inputnode = Node(IdentityInterface([*described, *others]), name="inputnode")
     describe_model = Node(
         DescribeModel(
             model=model_label(model),
@@ -376,6 +430,7 @@ def init_model_derivatives_wf(
             sources=[*target.dwi_uris, *own_uris(target.mask_path)],
             response_uris={t: own_uris(target.response_path(t))[0] for t in TISSUES},
             fod_uris={t: own_uris(target.model_path(model, "fod", label=t))[0] for t in TISSUES},
+            methods=methods.strip(),
         ),
         name="describe_model",
     )
@@ -394,6 +449,7 @@ def init_model_derivatives_wf(
         (inputnode, ds_maps, [("map_files", "in_files")]),
         (describe_model, ds_maps, [("map_sidecars", "sidecars")]),
     ])  # fmt: skip
+    _tell_sources(workflow, describe_model, target)
     _save_model_measures(workflow, inputnode, target, model)
     if with_weights:
         ds_weights = target.sink(
@@ -413,6 +469,10 @@ def init_model_derivatives_wf(
             (describe_model, ds_weights, [("weights_sidecars", "sidecars")]),
         ])  # fmt: skip
     return workflow
+
+
+def _image(files: dict) -> str:
+    return files["dwi"]
 
 
 def _save_model_measures(

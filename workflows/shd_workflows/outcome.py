@@ -12,6 +12,10 @@ from .participant import participant_wf_name
 from .plan import SeriesPlan
 from .plugin import ResilientPlugin
 
+CONFIG_NAME = "shd-bids.toml"  # in the log folder of every run
+METHODS_NAME = "methods.md"  # of the participant, with citation keys
+STUDY_NAME = "methods-study.md"  # of all participants of the run
+
 
 @dataclass
 class Outcome:
@@ -23,6 +27,7 @@ class Outcome:
     finished: bool = False
     messages: list[str] = field(default_factory=list)
     planned: dict[str, str] = field(default_factory=dict)  # sinks by the files they may write
+    keeps_log: bool = True  # not where nothing is run, as for the methods text alone
     made: list[str] = field(default_factory=list)  # of these, those of sinks that were run
 
     @property
@@ -40,9 +45,11 @@ class Outcome:
         return participant_wf_name(self.label) in node_name.split(".")
 
     def stop(self, error: ShdBidsError) -> None:
-        """Give up before anything ran, and leave a crash file so that the page tells why."""
+        """Give up before anything ran; a run leaves a crash file so that the page tells why."""
         self.plans = []
         self.messages.append(str(error))
+        if not self.keeps_log:
+            return
         text = "".join(format_exception(error))
         write_text(self.log_dir / "crash-indexing.txt", f"Node: indexing\n\nTraceback:\n{text}")
 

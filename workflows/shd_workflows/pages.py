@@ -92,6 +92,8 @@ def write_page(
     if earlier:
         said = f"Of earlier runs, and not made again by this one: {', '.join(earlier)}."
         fragments["summary"] += alert(said, "warning")
+    if not steps:  # all was taken over: what is told of the run that made it stays
+        fragments.pop("timings")
     for what, fragment in fragments.items():
         write_text(output_dir / figure_path({"sub": label}, what, ".html"), fragment)
     page = assemble_report(output_dir, label, run_id, methods=methods)
@@ -108,10 +110,11 @@ def programs_of(plans: Sequence[SeriesPlan]) -> list[str]:
     return [name for name, is_used in used.items() if is_used]
 
 
-def write_citations(output_dir: Path, methods: str) -> None:
-    """Write the methods text and its references for the dataset."""
+def write_citations(output_dir: Path, methods: str) -> Path:
+    """Write the methods text and its references for the dataset; give the text's file."""
     with dataset_lock(output_dir):
         write_citation(methods, output_dir / "logs")
+    return output_dir / "logs" / "CITATION.md"
 
 
 def _summary(plans: Sequence[SeriesPlan], messages: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ memory it needs.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import nibabel as nib
@@ -31,6 +31,7 @@ from shd_bids.errors import ConfigError, ImageError
 
 from .anat_plan import AnatPlan, plan_anat
 from .geometry_plan import GeometryPlan, plan_geometry
+from .own_plan import OwnPlan, keep_readable, plan_own
 from .sources import Series
 from .tracking_plan import plan_tracking
 
@@ -53,6 +54,7 @@ class SeriesPlan:
     weights: str  # of streamlines: sift2, life or none
     shell_counts: tuple[int, ...] = ()  # volumes of each shell
     voxel_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)  # as acquired
+    own: OwnPlan = field(default_factory=OwnPlan)  # what is taken over from an earlier run
 
     @property
     def name(self) -> str:
@@ -103,10 +105,12 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
         geometry = plan_geometry(series, [image.shape[3] for image in images], config.preproc)
         slice_axis, ringing = _plan_unringing(series, images[0].shape, config.preproc)
         growth = _growth(images[0], config.preproc)
+    if isinstance(series, PreprocessedSeries) and series.own:
+        series = replace(series, own=keep_readable(series.own, images[0], series.source_stem))
     shell_bvals, shell_counts = _find_shells(gradients, config.preproc)
     anat = plan_anat(series, config.anat)
     x, y, z, _ = images[0].shape
-    return SeriesPlan(
+    plan = SeriesPlan(
         series,
         (x, y, z, gradients.n_volume),
         growth,
@@ -120,6 +124,18 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
         shell_counts,
         _voxel_mm(images[0]),
     )
+    if isinstance(series, PreprocessedSeries) and series.own:
+        own = plan_own(
+            series.own,
+            series,
+            config,
+            shell_bvals=shell_bvals,
+            models=plan.models,
+            atlases=anat.atlases,
+            weights=plan.weights,
+        )
+        plan = replace(plan, own=own)
+    return plan
 
 
 def _open_runs(series: Series) -> list[tuple[nib.Nifti1Image, GradientTable]]:

@@ -17,6 +17,13 @@ _HEADING = "\n\n### Fibre orientations\n\n"
 _NAMES = {"WM": "white matter", "GM": "grey matter", "CSF": "cerebrospinal fluid"}
 
 
+def is_matched(response: ResponseConfig) -> bool:
+    """Tell whether given responses are brought to the brightness of the scan."""
+    return response.intensity == "matched" or (
+        response.intensity == "auto" and all(map(is_average, response.files.values()))
+    )
+
+
 def init_response_wf(
     *,
     response: ResponseConfig,
@@ -65,9 +72,7 @@ def init_response_wf(
     shells = {"b0_threshold": preproc.b0_threshold, "shell_tolerance": preproc.shell_tolerance}
     if response.files:
         workflow.__desc__ = _HEADING + _describe_given(response)
-        matched = response.intensity == "matched" or (
-            response.intensity == "auto" and all(map(is_average, response.files.values()))
-        )
+        matched = is_matched(response)
         give_response = Node(
             LoadResponse(
                 files={tissue: str(file) for tissue, file in response.files.items()},

@@ -21,6 +21,7 @@ from shd_bids.bids.dataset import (
     select_participants,
 )
 from shd_bids.bids.description import dataset_description, write_dataset_files
+from shd_bids.bids.files import write_text
 from shd_bids.config import RunConfig, write_config_file
 from shd_bids.errors import OutputError, ShdBidsError
 from shd_bids.reports.versions import machine_facts
@@ -28,12 +29,13 @@ from shd_bids.reports.versions import machine_facts
 from .boilerplate import found_text, participant_methods, participant_sections, study_methods
 from .logs import set_up_logging
 from .manifest import earlier_figures, planned_files
-from .outcome import Outcome, judge_outcomes
+from .outcome import CONFIG_NAME, METHODS_NAME, STUDY_NAME, Outcome, judge_outcomes
+from .own_results import is_identity, own_figures
 from .pages import write_citations, write_page
 from .participant import init_participant_wf, participant_wf_name
 from .plan import plan_series
 from .plugin import ResilientPlugin, TaskSettings
-from .sources import Source, dataset_links, open_source
+from .sources import Source, dataset_links, open_source, suggest_own
 from .workdir import hold_participants, prepare_work_dir, recall_steps, remember_step
 
 LOGGER = logging.getLogger(__name__)
@@ -79,6 +81,8 @@ def run_participants(
     labels = select_participants(execution.bids_dir, execution.participant_labels)
     filters = read_filter_file(execution.bids_filter_file) if execution.bids_filter_file else {}
     source = open_source(config, labels)
+    graphs_dir = execution.work_dir / "shd_bids_wf"
+    fresh = [label for label in labels if not (graphs_dir / participant_wf_name(label)).is_dir()]
     prepare_work_dir(execution.work_dir, bids_dir=execution.bids_dir, clean=execution.clean_workdir)
     outcomes = [
         Outcome(label, execution.output_dir / f"sub-{label}" / "log" / run_id) for label in labels
@@ -88,12 +92,13 @@ def run_participants(
         log_files = {participant_wf_name(outcome.label): outcome.log_file for outcome in outcomes}
         for outcome in outcomes:
             outcome.log_dir.mkdir(parents=True, exist_ok=True)
-            write_config_file(config, outcome.log_dir / "shd-bids.toml")
+            write_config_file(config, outcome.log_dir / CONFIG_NAME)
         set_up_logging(verbosity=verbosity, log_files=log_files)
         LOGGER.info("shd-bids %s. %s", __version__, resources_text)
         _plan(config, outcomes, source, filters)
-        plans = [plan for outcome in outcomes for plan in outcome.plans]
-        if references := [file for plan in plans for file in plan.anat.references]:
+        if source.own_dir is None:
+            suggest_own(execution, fresh)
+        if references := _references(outcomes):
             write_dataset(config, container, references)
         configure_nipype(config)
         workflow = build_workflow(config, outcomes)
@@ -111,6 +116,57 @@ def run_participants(
         facts = machine_facts(container) | dict(gpu_facts or {})
         _report(outcomes, config, workflow, run_id, resources_text, facts, container)
     return outcomes
+
+
+def write_boilerplate(
+    config: RunConfig, *, container: Mapping[str, str] | None = None
+) -> tuple[list[Outcome], Path | None]:
+    """Write the methods text of what the participants would get, and run nothing.
+
+    Parameters
+    ----------
+    config
+        Settings with resources and device resolved.
+    container
+        That the program runs in.
+
+    Returns
+    -------
+    outcomes, citation_file
+        One per participant; those that cannot be planned did not finish. ``logs/CITATION.md``, or
+        None where nothing could be planned.
+
+    Raises
+    ------
+    ShdBidsError
+        When there is no input, or nothing can be written.
+    """
+    execution = config.execution
+    set_up_logging(verbosity=2 if execution.debug else execution.verbosity, log_files={})
+    labels = select_participants(execution.bids_dir, execution.participant_labels)
+    filters = read_filter_file(execution.bids_filter_file) if execution.bids_filter_file else {}
+    source = open_source(config, labels)
+    log_dirs = {label: execution.output_dir / f"sub-{label}" / "log" for label in labels}
+    outcomes = [Outcome(label, folder, keeps_log=False) for label, folder in log_dirs.items()]
+    _plan(config, outcomes, source, filters)
+    workflow = build_workflow(config, outcomes)
+    for outcome in outcomes:
+        outcome.finished = bool(outcome.plans)
+    sections = {
+        outcome.label: participant_sections(workflow, outcome.label, outcome.plans, config)
+        for outcome in outcomes
+    }
+    methods = study_methods(sections, container=container)
+    if not methods:
+        return outcomes, None
+    write_dataset(config, container, _references(outcomes))
+    return outcomes, write_citations(execution.output_dir, methods)
+
+
+def _references(outcomes: Sequence[Outcome]) -> list[Path]:
+    """List the templates and atlases that some series uses."""
+    plans = [plan for outcome in outcomes for plan in outcome.plans]
+    return [file for plan in plans for file in plan.anat.references]
 
 
 def build_workflow(config: RunConfig, outcomes: Sequence[Outcome]) -> LiterateWorkflow:
@@ -230,7 +286,8 @@ def _write_graphs(workflow: LiterateWorkflow, outcomes: Sequence[Outcome]) -> No
 
 def execute(workflow: LiterateWorkflow, plugin: ResilientPlugin) -> None:
     """Run a graph to its end; what failed is told by the plugin."""
-    if not workflow.list_node_names():
+    if all(map(is_identity, workflow._get_all_nodes())):
+        LOGGER.info("There is nothing to run: all that was asked for is there.")
         return
     started = monotonic()
     try:
@@ -258,8 +315,20 @@ def _report(
         outcome.label: participant_sections(workflow, outcome.label, outcome.plans, config)
         for outcome in outcomes
     }
+    failed = [outcome.label for outcome in outcomes if not outcome.finished]
+    methods = study_methods(sections, container=container, failed=failed)
     for outcome in outcomes:
         found = found_text(output_dir, outcome.plans) if outcome.finished else ""
+        text = participant_methods(
+            sections[outcome.label],
+            container=container,
+            found=found,
+            failed=not outcome.finished,
+        )
+        write_text(outcome.log_dir / METHODS_NAME, text)
+        write_text(outcome.log_dir / STUDY_NAME, methods)
+        figures_dir = output_dir / f"sub-{outcome.label}" / "figures"
+        made = [*outcome.made, *own_figures(outcome.plans)]
         write_page(
             output_dir=output_dir,
             label=outcome.label,
@@ -269,16 +338,9 @@ def _report(
             steps={name: use for name, use in steps.items() if outcome.owns(name)},
             resources_text=resources_text,
             machine=machine,
-            earlier=earlier_figures(output_dir / f"sub-{outcome.label}" / "figures", outcome.made),
-            toml=(outcome.log_dir / "shd-bids.toml").read_text(encoding="utf-8"),
-            methods=participant_methods(
-                sections[outcome.label],
-                container=container,
-                found=found,
-                failed=not outcome.finished,
-            ),
+            earlier=earlier_figures(figures_dir, made),
+            toml=(outcome.log_dir / CONFIG_NAME).read_text(encoding="utf-8"),
+            methods=text,
         )
-    failed = [outcome.label for outcome in outcomes if not outcome.finished]
-    methods = study_methods(sections, container=container, failed=failed)
     if methods:
         write_citations(output_dir, methods)

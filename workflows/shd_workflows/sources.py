@@ -2,18 +2,20 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bids.layout import BIDSLayout
 
-from shd_bids.bids.dataset import open_layout
+from shd_bids.bids.dataset import open_layout, read_dataset_description
 from shd_bids.bids.description import TEMPLATEFLOW
 from shd_bids.bids.generators import is_preprocessed
+from shd_bids.bids.own import find_own, own_version
 from shd_bids.bids.preprocessed import PreprocessedSeries, find_preprocessed
 from shd_bids.bids.series import DwiSeries, collect_series
-from shd_bids.config import RunConfig
+from shd_bids.config import ExecutionConfig, RunConfig
+from shd_bids.errors import ConfigError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ class Source:
 
     dataset_dir: Path
     layout: BIDSLayout | None  # None for preprocessed series, which are found by name
+    own_dir: Path | None = None  # results of an earlier run of shd-bids
 
     def series_of(
         self, label: str, config: RunConfig, filters: Mapping[str, Mapping[str, Any]]
@@ -44,9 +47,10 @@ class Source:
         """
         sessions = config.execution.session_labels
         if self.layout is None:
-            return find_preprocessed(
+            found = find_preprocessed(
                 self.dataset_dir, label, session_labels=sessions, filters=filters
             )
+            return found if self.own_dir is None else self._with_own(found, self.own_dir)
         return collect_series(
             self.layout,
             label,
@@ -54,6 +58,15 @@ class Source:
             filters=filters,
             merge_opposite=config.preproc.sdc != "none",
         )
+
+    @staticmethod
+    def _with_own(found: Sequence[PreprocessedSeries], own_dir: Path) -> list[PreprocessedSeries]:
+        """Add to each series what an earlier run made of it."""
+        version = own_version(read_dataset_description(own_dir)) or "unknown"
+        return [
+            replace(series, own=find_own(own_dir, series, series.space_label, version=version))
+            for series in found
+        ]
 
 
 def gradient_reading(series: Series) -> dict[str, str]:
@@ -85,15 +98,22 @@ def open_source(config: RunConfig, labels: Sequence[str]) -> Source:
         When a dataset has no description, or lacks a participant or session.
     """
     execution = config.execution
-    for name, folder in execution.derivatives.items():
+    own, others = _sort_derivatives(execution.derivatives)
+    own_dir = next(iter(own.values()), None)
+    for name, folder in others.items():
         LOGGER.info("Preprocessed series are taken from %s (%s).", folder, name)
-        return Source(folder, None)
+        return Source(folder, None, own_dir)
     preprocessed = execution.input_type == "qsiprep"
     if execution.input_type == "auto":
         preprocessed = is_preprocessed(execution.bids_dir)
+    if own_dir is not None and (not preprocessed or _holds_series(own_dir)):
+        LOGGER.info("Series and results are taken from %s (%s).", own_dir, next(iter(own)))
+        return Source(own_dir, None, own_dir)
     if preprocessed:
         LOGGER.info("%s holds preprocessed series: nothing is resampled.", execution.bids_dir)
-        return Source(execution.bids_dir, None)
+        if own_dir is None and own_version(read_dataset_description(execution.bids_dir)):
+            own_dir = execution.bids_dir
+        return Source(execution.bids_dir, None, own_dir)
     layout = open_layout(
         execution.bids_dir,
         participant_labels=labels,
@@ -104,7 +124,7 @@ def open_source(config: RunConfig, labels: Sequence[str]) -> Source:
 
 
 def dataset_links(config: RunConfig, references: Iterable[Path] = ()) -> dict[str, Path]:
-    """Name the datasets that outputs are made from, for BIDS URIs.
+    """Name the datasets that outputs are made from, for BIDS URIs; the output itself is none.
 
     Parameters
     ----------
@@ -113,9 +133,62 @@ def dataset_links(config: RunConfig, references: Iterable[Path] = ()) -> dict[st
     references
         Templates and atlases that are used; those of TemplateFlow's folder make it a link.
     """
-    links = {"raw": config.execution.bids_dir, **config.execution.derivatives}
+    execution = config.execution
+    output_dir = execution.output_dir.resolve()
+    links = {"raw": execution.bids_dir} | {
+        name: folder
+        for name, folder in execution.derivatives.items()
+        if folder.resolve() != output_dir
+    }
     for file in references:
         folder = next((one for one in file.parents if one.name.startswith("tpl-")), None)
         if folder is not None:
             links.setdefault(TEMPLATEFLOW, folder.parent)
     return links
+
+
+def suggest_own(execution: ExecutionConfig, labels: Sequence[str]) -> None:
+    """Tell how to go on from earlier results in the output, where their work directory is gone.
+
+    Parameters
+    ----------
+    execution
+        Settings of the run, which takes nothing from the output.
+    labels
+        Participants of which the work directory holds nothing.
+    """
+    folder = execution.output_dir
+    there = [label for label in labels if _holds_series(folder, label)]
+    if there:
+        LOGGER.info(
+            "%s holds earlier results of %s, but %s has no intermediate ones: all is made anew. To "
+            "go on from those results instead, give -d shdbids=%s.",
+            folder,
+            ", ".join(f"sub-{label}" for label in there),
+            execution.work_dir,
+            folder,
+        )
+
+
+def _sort_derivatives(
+    derivatives: Mapping[str, Path],
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Tell the results of an earlier run of shd-bids from what others have preprocessed."""
+    own: dict[str, Path] = {}
+    others: dict[str, Path] = {}
+    for name, folder in derivatives.items():
+        by_us = own_version(read_dataset_description(folder)) is not None
+        (own if by_us else others)[name] = folder
+    for group, who in ((own, "shd-bids"), (others, "another pipeline")):
+        if len(group) > 1:
+            raise ConfigError(
+                f"--derivatives names {len(group)} datasets of {who} ({', '.join(group)}); series "
+                "and results are taken from one. Give that one."
+            )
+    return own, others
+
+
+def _holds_series(dataset_dir: Path, label: str = "*") -> bool:
+    """Tell whether a dataset holds preprocessed series; ours of QSIPrep's output does not."""
+    patterns = (f"sub-{label}/dwi", f"sub-{label}/ses-*/dwi")
+    return any(any(dataset_dir.glob(f"{one}/*desc-preproc*_dwi.nii*")) for one in patterns)

@@ -133,6 +133,14 @@ def atlas_wf_name(label: str) -> str:
     return f"atlas_{re.sub('[^A-Za-z0-9]', '_', label)}"
 
 
+def describe_atlas(label: str) -> str:
+    """Say how an atlas came to the series, for the methods."""
+    return (
+        f"The regions of the atlas {label} were brought to the diffusion images in one "
+        "interpolation that keeps labels. "
+    )
+
+
 def init_atlas_wf(*, atlas: Atlas, anat: AnatPlan, n_threads: int) -> LiterateWorkflow:
     """Build the way of one atlas to the series.
 
@@ -158,10 +166,7 @@ def init_atlas_wf(*, atlas: Atlas, anat: AnatPlan, n_threads: int) -> LiterateWo
         Labels on the series' grid, and the regions with the voxels that each has there.
     """
     workflow = LiterateWorkflow(name=f"{atlas_wf_name(atlas.label)}_wf")
-    workflow.__desc__ = (
-        f"The regions of the atlas {atlas.label} were brought to the diffusion images in one "
-        "interpolation that keeps labels. "
-    )
+    workflow.__desc__ = describe_atlas(atlas.label)
     ways = [f"{way}_file" for way in transforms_from(atlas, anat)]
     inputnode = Node(IdentityInterface([*ways, "b0_file"]), name="inputnode")
     outputnode = Node(IdentityInterface(["atlas_file", "table_file"]), name="outputnode")
