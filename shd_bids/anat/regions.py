@@ -37,10 +37,10 @@ def read_regions(file: Path) -> Table:
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, delimiter="\t", restval="n/a")
+            columns = [name for name in (reader.fieldnames or []) if name]
             rows = list(reader)
     except UnicodeDecodeError as error:
         raise AnatomyError(f"{file} is no UTF-8 text ({error}). Save it as UTF-8.") from error
-    columns = [name for name in (reader.fieldnames or []) if name]
     missing = [name for name in ("index", "name") if name not in columns]
     if missing:
         raise AnatomyError(

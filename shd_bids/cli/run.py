@@ -37,12 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = parse_arguments(argv)
         debug = config.execution.debug
-        if config.execution.reports_only:
+        is_group = config.execution.analysis_level == "group"
+        if config.execution.reports_only and not is_group:
             outcomes = _remake_pages(config)
         else:
             config, machine = resolve_resources(config)
             _prepare_environment(config.resources.omp_nthreads or 1)
-            if config.execution.analysis_level == "group":
+            if is_group:
                 return _run_group(config, machine)
             outcomes = _run_participants(config, machine)
     except ShdBidsError as error:

@@ -38,7 +38,7 @@ def root(tmp_path_factory, skeleton_writer) -> Path:
     skeleton_writer(folder / "bids", {"01": ["sub-01"], "02": ["sub-02"]})
     for name in ("wm.txt", "net.safetensors", "seeds.nii.gz", "labels.tsv", "models/AF.tck"):
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(b"")
+        (folder / name).write_text("index\tname\n1\ta\n" if name == "labels.tsv" else "")
     nib.Nifti1Image(np.ones((6, 6, 4), np.float32), np.eye(4)).to_filename(folder / "head.nii.gz")
     return folder
 

@@ -144,6 +144,25 @@ def test_the_network_says_how_it_was_made_and_how_it_fits_each(study: tuple[Path
         assert f"| sub-{label} |" in card
 
 
+def test_the_page_shows_averages_and_network_and_is_remade_from_what_is_there(
+    study: tuple[Path, str],
+) -> None:
+    page_file = study[0] / "out/group.html"
+    page = page_file.read_text()
+    for what in ("Responses", "Network", "Methods", "not processed"):
+        assert what in page, what
+    page_file.unlink()
+    done = _run(study[0], "out", "group", "--reports-only")
+    assert "train_study: started" not in done.stdout
+    remade = page_file.read_text()
+    assert _section(remade, "Network") == _section(page, "Network") != ""
+    assert _section(remade, "Responses") == _section(page, "Responses") != ""
+
+
+def _section(page: str, name: str) -> str:
+    return page.partition(f'<section id="{name}"')[2].partition("</section>")[0]
+
+
 def test_a_participant_takes_both_from_the_folder_without_training(
     study: tuple[Path, str],
 ) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 from shd_workflows.pages import write_page
+from shd_workflows.usage import StepUse
 
 
 @pytest.mark.parametrize("earlier", [[], ["ses-a fodf", "tracts"]])
@@ -12,8 +13,9 @@ def test_figures_of_earlier_runs_are_named(tmp_path, earlier):
         run_id="1",
         plans=[],
         messages=[],
-        seconds={"shd_bids_wf.sub_01_wf.a": 1.0},
+        steps={"shd_bids_wf.sub_01_wf.a": StepUse(1.0)},
         resources_text="",
+        machine={},
         earlier=earlier,
         toml="",
         methods="",

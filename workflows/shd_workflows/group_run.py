@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from .group_scans import StudyKind, collect_scans, find_participants, sort_by_ki
 from .logs import set_up_logging
 from .plugin import ResilientPlugin, TaskSettings
 from .run import configure_nipype, execute, write_dataset
-from .workdir import hold_participants, prepare_work_dir
+from .workdir import hold_participants, prepare_work_dir, remember_step
 
 LOGGER = logging.getLogger(__name__)
 _N_NAMED = 12  # in a sentence
@@ -117,21 +118,50 @@ def run_group(
             workflow.add_nodes([init_group_wf(kind=kind, config=config, gpus=gpus)])
         for node in workflow._get_all_nodes():
             node.config = {"execution": {"crashdump_dir": str(log_dir)}}
-        settings = TaskSettings(log_files=log_files, verbosity=verbosity, gpus=tuple(gpus))
-        plugin = ResilientPlugin(
-            n_procs=config.resources.nprocs or 1,
-            memory_gb=config.resources.mem or 8.0,
-            settings=settings,
-        )
-        execute(workflow, plugin)
-        outcome.messages += [failure.message for failure in plugin.failures]
-        if plugin.unfinished and not outcome.messages:
-            outcome.messages.append(f"{len(plugin.unfinished)} steps were not run.")
-        outcome.crash_files = sorted(log_dir.glob("crash-*"))
-        done = [kind for kind in kinds if not _is_unfinished(kind, plugin)]
+        methods = workflow.visit_desc() if kinds else ""
+        if methods.strip():
+            write_citation(methods, execution.output_dir / "group")
+        if execution.boilerplate_only:
+            return outcome
+        if execution.reports_only:
+            done = [kind for kind in kinds if _is_there(config, kind)]
+        else:
+            settings = TaskSettings(log_files=log_files, verbosity=verbosity, gpus=tuple(gpus))
+            done = _execute(config, workflow, kinds, settings, outcome)
+            outcome.crash_files = sorted(log_dir.glob("crash-*"))
         _judge_networks(config, done, outcome)
-        _report(config, done, outcome, workflow.visit_desc() if kinds else "", resources_text)
+        _report(config, done, outcome, methods, resources_text)
     return outcome
+
+
+def _execute(
+    config: RunConfig,
+    workflow: LiterateWorkflow,
+    kinds: Sequence[StudyKind],
+    settings: TaskSettings,
+    outcome: GroupOutcome,
+) -> list[StudyKind]:
+    """Run the graph, note what failed, and give the kinds of scans whose graph came to its end."""
+    plugin = ResilientPlugin(
+        n_procs=config.resources.nprocs or 1,
+        memory_gb=config.resources.mem or 8.0,
+        settings=settings,
+        on_step=partial(remember_step, config.execution.work_dir),
+    )
+    execute(workflow, plugin)
+    outcome.messages += [failure.message for failure in plugin.failures]
+    if plugin.unfinished and not outcome.messages:
+        outcome.messages.append(f"{len(plugin.unfinished)} steps were not run.")
+    unfinished = {part for name in plugin.unfinished for part in name.split(".")}
+    return [kind for kind in kinds if group_wf_name(kind) not in unfinished]
+
+
+def _is_there(config: RunConfig, kind: StudyKind) -> bool:
+    """Tell whether an earlier run has made what this one would make of a kind of scans."""
+    model = network_model(config)
+    paths = [response_path(kind, tissue) for tissue in kind.tissues]
+    paths += [network_path(kind, model, ".json")] if model else []
+    return all((config.execution.output_dir / path).is_file() for path in paths)
 
 
 def _find_kinds(config: RunConfig, outcome: GroupOutcome, filters: dict) -> list[StudyKind]:
@@ -149,10 +179,6 @@ def _find_kinds(config: RunConfig, outcome: GroupOutcome, filters: dict) -> list
             "level first, with --level response at least."
         )
     return kinds
-
-
-def _is_unfinished(kind: StudyKind, plugin: ResilientPlugin) -> bool:
-    return any(group_wf_name(kind) in name.split(".") for name in plugin.unfinished)
 
 
 def _judge_networks(config: RunConfig, kinds: Sequence[StudyKind], outcome: GroupOutcome) -> None:
@@ -198,8 +224,6 @@ def _report(
         methods=methods,
         facts={"Command": shlex.join(sys.argv), "Resources": resources_text},
     )
-    if methods.strip():
-        write_citation(methods, output_dir / "group")
     LOGGER.info("The study's report: %s", page)
 
 
