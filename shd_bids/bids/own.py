@@ -85,9 +85,14 @@ class OwnResults:
     anatomy: OwnAnatomy | None = None
     atlases: dict[str, tuple[Path, Path, dict[str, Any]]] = field(default_factory=dict)
     response_files: dict[str, Path] = field(default_factory=dict)
-    response_fields: dict[str, dict[str, Any]] = field(default_factory=dict)
+    given_response_files: dict[str, Path] = field(default_factory=dict)  # by --response
     models: dict[str, OwnModel] = field(default_factory=dict)
     figures: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def response_fields(self) -> dict[str, dict[str, Any]]:
+        """What the sidecars of the responses say."""
+        return {tissue: read_fields(file) for tissue, file in self.response_files.items()}
 
     def relative(self, file: Path) -> str:
         """Give a path in the dataset, as the graph names its outputs."""
@@ -141,13 +146,13 @@ def find_own(dataset_dir: Path, series: NamedSeries, space: str, *, version: str
 
     folder = path("dwi", ".nii.gz").parent
     models: dict[str, OwnModel] = defaultdict(OwnModel)
-    responses: dict[str, Path] = {}
+    responses: dict[str | None, dict[str, Path]] = {None: {}, "given": {}}
     atlases: dict[str, tuple[Path, Path, dict[str, Any]]] = {}
     for file, extra, name in _of_series(folder, entities | {"space": space}):
         param, label = extra.get("param"), extra.get("label")
         kind = name.suffix, name.extension
-        if set(extra) == {"param", "label"} and param == "response" and name.extension == ".txt":
-            responses[label or ""] = file
+        if param == "response" and name.extension == ".txt" and extra.get("desc") in responses:
+            responses[extra.get("desc")][label or ""] = file
         elif set(extra) == {"seg"} and kind == ("dseg", ".nii.gz"):
             if table := there(path("dseg", ".tsv", space=space, seg=extra["seg"])):
                 atlases[extra["seg"]] = file, table, read_fields(file)
@@ -174,8 +179,8 @@ def find_own(dataset_dir: Path, series: NamedSeries, space: str, *, version: str
         other_files=tuple(file for file in files_of_preproc if file.is_file()),
         anatomy=_find_anatomy(dataset_dir, entities, space),
         atlases=atlases,
-        response_files=responses,
-        response_fields={tissue: read_fields(file) for tissue, file in responses.items()},
+        response_files=responses[None],
+        given_response_files=responses["given"],
         models=own_models,
         figures=_find_figures(dataset_dir, entities),
     )

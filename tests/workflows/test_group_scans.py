@@ -52,6 +52,13 @@ def test_a_participant_that_lacks_something_is_left_out_with_what_it_lacks(
     assert message in found.left_out["sub-01"]
 
 
+def test_responses_that_were_given_are_not_averaged(execution: ExecutionConfig) -> None:
+    folder = execution.output_dir / "sub-01/dwi"
+    own = folder / "sub-01_space-orig_param-response_label-WM_dwimap.txt"
+    own.rename(folder / "sub-01_space-orig_param-response_label-WM_desc-given_dwimap.txt")
+    assert "without --response" in _collect(execution).left_out["sub-01"]
+
+
 def test_a_damaged_image_is_left_out(execution: ExecutionConfig) -> None:
     (execution.output_dir / "sub-03/dwi/sub-03_space-orig_desc-preproc_dwi.nii.gz").write_bytes(b"")
     assert "has zero bytes" in _collect(execution).left_out["sub-03"]

@@ -172,7 +172,15 @@ def test_given_weights_win_unless_they_are_the_same(config, own_dir, tmp_path):
     assert _build(config)[1].own.models == ("csd",)
 
 
-def test_responses_of_a_study_may_have_been_brought_to_the_scan(config, tmp_path):
+def _call_responses_given(own_dir):
+    """Name the responses of an earlier run as those that --response gave it."""
+    for file in own_dir.glob("sub-01/dwi/*_param-response_label-*_dwimap.*"):
+        file.rename(file.with_name(file.name.replace("_dwimap", "_desc-given_dwimap")))
+
+
+def test_responses_of_a_study_may_have_been_brought_to_the_scan(config, own_dir, tmp_path):
+    _call_responses_given(own_dir)
+
     def is_taken(factors, intensity):
         files = {tissue: tmp_path / f"{tissue}.txt" for tissue in factors}
         for tissue, factor in factors.items():
@@ -192,12 +200,11 @@ def test_given_responses_win_unless_they_are_the_same(config, own_dir, tmp_path,
     files = {tissue: tmp_path / f"{tissue}.txt" for tissue in RESPONSES}
     for tissue, file in files.items():
         write_response(Response(tissue, BVALS, factor * RESPONSES[tissue]), file)
+    assert not _build(config, response={"files": files})[1].own.responses  # those are estimates
+    _call_responses_given(own_dir)
     plan = _build(config, response={"files": files})[1]
     assert plan.own.responses == bool(plan.own.models) == (factor == 1.0)
-    for tissue in RESPONSES:  # and those that were given before are not estimates
-        stem = own_dir / f"sub-01/dwi/sub-01_space-orig_param-response_label-{tissue}_dwimap"
-        change_fields(stem.with_suffix(".json"), Settings={})
-    assert not _build(config)[1].own.responses
+    assert not _build(config)[1].own.responses  # and these are not
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def study_methods(
     return f"{text}\n\n**Not finished, so that the text does not hold for them:** {named}."
 
 
-def found_text(output_dir: Path, plans: Sequence[SeriesPlan]) -> str:
+def found_text(output_dir: Path, plans: Sequence[SeriesPlan], *, estimated: bool = True) -> str:
     """Say in numbers what came out of a participant's series, as their sidecars have it.
 
     Parameters
@@ -168,13 +168,15 @@ def found_text(output_dir: Path, plans: Sequence[SeriesPlan]) -> str:
         Root of the output dataset.
     plans
         Series of the participant.
+    estimated
+        Whether responses were estimated in this run; those of an earlier one may lie there.
 
     Returns
     -------
     str
         A sentence or two for each series; empty where nothing is there.
     """
-    told = {_series_name(plan): _series_found(output_dir, plan) for plan in plans}
+    told = {_series_name(plan): _series_found(output_dir, plan, estimated) for plan in plans}
     return _tell(told) if any(told.values()) else ""
 
 
@@ -225,11 +227,11 @@ def _describe_data(plan: SeriesPlan, config: RunConfig) -> str:
     )
 
 
-def _series_found(output_dir: Path, plan: SeriesPlan) -> str:
+def _series_found(output_dir: Path, plan: SeriesPlan, estimated: bool) -> str:
     series, sentences = plan.series, []
     folder = output_dir / derivative_path(series.entities, suffix="dwi", extension=".json").parent
     stem = f"{series.source_stem}_space-{series.space_label}"
-    for tissue in TISSUES:
+    for tissue in TISSUES if estimated else ():
         file = f"{stem}_param-response_label-{tissue}_dwimap.json"
         count = _field(folder, file, "Settings").get("NumberOfVoxels")
         if count is not None:

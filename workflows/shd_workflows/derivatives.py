@@ -40,6 +40,7 @@ class Target:
     links: Mapping[str, Path]  # datasets that the series come from, by name
     output_dir: Path
     own: OwnPlan = field(default_factory=OwnPlan)  # what is taken from an earlier run
+    response_given: bool = False  # by --response; the scan's own stays beside it
 
     def path(self, suffix: str, extension: str, **extra: str) -> str:
         """Give a path relative to the output dataset."""
@@ -59,9 +60,9 @@ class Target:
 
     def response_path(self, tissue: str) -> str:
         """Path of a response."""
-        return self.path(
-            "dwimap", ".txt", space=self.series.space_label, param="response", label=tissue
-        )
+        labels = {"param": "response", "label": tissue}
+        labels |= {"desc": "given"} if self.response_given else {}
+        return self.path("dwimap", ".txt", space=self.series.space_label, **labels)
 
     def model_path(self, model: str, param: str, extension: str = ".nii.gz", **extra: str) -> str:
         """Path of an image of one model."""

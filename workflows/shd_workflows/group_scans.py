@@ -189,7 +189,8 @@ def _complete(series: PreprocessedSeries, output_dir: Path) -> StudyScan:
         if not file.is_file():
             raise BidsDataError(
                 f"{file} is missing. Run the participant level for it, with --level response at "
-                "least."
+                "least and without --response: a study is averaged from what its scans tell "
+                "themselves."
             )
     image, gradients = open_image(series.dwi_file), series.gradients
     if len(image.shape) != 4:

@@ -135,6 +135,8 @@ def plan_own(
     OwnPlan
         The log says what is taken and what is not.
     """
+    if config.response.files:
+        own = replace(own, response_files=own.given_response_files)
     stem, level = series.source_stem, LEVELS.index(config.execution.level)
     with_response, with_models = level >= LEVELS.index("response"), level >= LEVELS.index("fod")
     checksums = read_checksums(own, series)

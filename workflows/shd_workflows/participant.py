@@ -95,7 +95,8 @@ def init_participant_wf(
 
 def _target(plan: SeriesPlan, config: RunConfig) -> Target:
     links = dataset_links(config, plan.anat.references)
-    return Target(plan.series, links, config.execution.output_dir, plan.own)
+    given = bool(config.response.files)
+    return Target(plan.series, links, config.execution.output_dir, plan.own, given)
 
 
 def init_series_wf(

@@ -318,7 +318,10 @@ def _report(
     failed = [outcome.label for outcome in outcomes if not outcome.finished]
     methods = study_methods(sections, container=container, failed=failed)
     for outcome in outcomes:
-        found = found_text(output_dir, outcome.plans) if outcome.finished else ""
+        estimated = not config.response.files
+        found = ""
+        if outcome.finished:
+            found = found_text(output_dir, outcome.plans, estimated=estimated)
         text = participant_methods(
             sections[outcome.label],
             container=container,

@@ -149,7 +149,9 @@ def _read_series(
 def _read_responses(series: StudySeries) -> dict[str, ResponseRows]:
     responses = {}
     for tissue in TISSUES:
-        files = series.find("dwimap", ".txt", param="response", label=tissue, space=series.space)
+        files = series.find(
+            "dwimap", ".txt", param="response", label=tissue, space=series.space, desc=None
+        )
         for file in files[:1]:
             if found := _read_response(file):
                 responses[tissue] = found
@@ -184,7 +186,7 @@ def _response_measures(
             measures["response_gfa"] = float(np.sqrt(1 - zonal[0] ** 2 / total))
     for tissue in responses:
         for file in series.find(
-            "dwimap", ".json", param="response", label=tissue, space=series.space
+            "dwimap", ".json", param="response", label=tissue, space=series.space, desc=None
         )[:1]:
             settings = _read_json(file).get("Settings")
             count = _number(settings.get("NumberOfVoxels")) if isinstance(settings, dict) else None
