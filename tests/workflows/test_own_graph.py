@@ -96,6 +96,7 @@ def test_a_lower_level_takes_less_and_says_nothing_of_models(config, caplog):
     caplog.set_level("INFO")
     _, plan = _build(config, execution={"level": "response"})
     assert plan.own.responses
+    assert "comes without anatomy" not in caplog.text  # its tissue map is taken
     assert not plan.own.models
     assert "model" not in caplog.text.split("taken from")[1].split("\n")[0]
 
