@@ -118,9 +118,10 @@ def find_preprocessed(
     if not by_source:
         raise BidsDataError(_nothing_found(dataset_dir, label, sessions, query))
     description = read_dataset_description(dataset_dir)
-    by_qsiprep = is_by_qsiprep(description) and own_version(description) is None
+    by_us = own_version(description) is not None
+    by_qsiprep = is_by_qsiprep(description) and not by_us
     series = [
-        _read_series(folder, dict(entities), in_space, by_qsiprep)
+        _read_series(folder, dict(entities), in_space, by_qsiprep, by_us)
         for entities, in_space in by_source.items()
     ]
     return sorted(series, key=lambda one: one.source_stem)
@@ -156,6 +157,7 @@ def _read_series(
     entities: dict[str, str],
     in_space: Mapping[str | None, Path],
     by_qsiprep: bool,
+    by_us: bool,
 ) -> PreprocessedSeries:
     space = min(in_space, key=_preference)
     dwi_file = in_space[space]
@@ -188,7 +190,7 @@ def _read_series(
         ("confounds", series.confounds_file),
         ("anatomy in its space", series.anatomy),
     ):
-        if there is None:
+        if there is None and not by_us:  # what is taken of our own is told where it is planned
             LOGGER.info("%s comes without %s.", dwi_file.name, what)
     return series
 

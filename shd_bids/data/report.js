@@ -16,7 +16,8 @@
       // The last heading above the upper third of the window. The end of the page cannot come so far up:
       // there it is where one wanted to go, or else the last one.
       const tops = places.map((place) => (place ? place.getBoundingClientRect().top : Infinity));
-      let found = Math.max(tops.findLastIndex((top) => top <= innerHeight / 3), 0);
+      let found = 0;
+      tops.forEach((top, i) => { if (top <= innerHeight / 3) found = i; });
       if (scrollY < 1) found = 0;
       else if (innerHeight + scrollY >= document.documentElement.scrollHeight - 2) {
         const wanted = links.findIndex((link) => link.hash === location.hash);

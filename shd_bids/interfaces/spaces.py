@@ -47,6 +47,7 @@ class MakeGrid(SimpleInterface):
         header = open_image(Path(spec.reference_file)).header
         image.set_sform(grid.affine, int(header["sform_code"]) or "aligned")
         image.set_qform(grid.affine, int(header["qform_code"]))
+        image.header.set_xyzt_units("mm", "sec")
         image.to_filename(file)
         self._results["grid_file"] = str(file)
         return runtime

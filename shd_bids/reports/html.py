@@ -142,13 +142,45 @@ def find_series(figures_dir: Path) -> list[Series]:
     return sorted(found)
 
 
+def series_figures(*, without: str = "") -> list[str]:
+    """List what is pictured of a series, and not of the participant as a whole.
+
+    Parameters
+    ----------
+    without
+        Name of a section that is left out.
+
+    Returns
+    -------
+    list[str]
+        In the order of the page, as names of figures have it in ``desc``.
+
+    Examples
+    --------
+    >>> series_figures()[0], "summary" in series_figures()
+    ('judgement', False)
+    """
+    return [
+        reportlet["bids"]["desc"]
+        for section in _read_spec()["sections"]
+        if section.get("each") == "series" and section["name"] != without
+        for reportlet in section["reportlets"]
+    ]
+
+
+def _read_spec() -> dict[str, Any]:
+    spec: dict[str, Any] = yaml.safe_load(
+        (files("shd_bids.data") / "report_spec.yml").read_text(encoding="utf-8")
+    )
+    return spec
+
+
 def _fill_spec(figures_dir: Path, participant_label: str) -> dict[str, Any]:
     """Keep what has a figure, and repeat the sections of the series for every series."""
-    data = files("shd_bids.data")
-    spec = yaml.safe_load((data / "report_spec.yml").read_text(encoding="utf-8"))
+    spec = _read_spec()
     spec["title"] = f"shd-bids: sub-{escape(participant_label)}"
     spec["participant"] = f"sub-{participant_label}"
-    spec["template_path"] = str(data / "report.tpl")
+    spec["template_path"] = str(files("shd_bids.data") / "report.tpl")
     series = find_series(figures_dir)
     keys = {key for entities in series for key, _ in entities}
     sections = []

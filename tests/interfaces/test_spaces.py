@@ -105,6 +105,7 @@ def test_the_grid_fills_the_same_field_of_view(atlas_file, tmp_path):
     np.testing.assert_allclose(nib.load(own).affine, nib.load(atlas_file).affine)
     assert nib.load(own).shape == (20, 18, 16)
     assert nib.load(filled).shape == (10, 9, 8)
+    assert nib.load(filled).header.get_xyzt_units() == ("mm", "sec")
     np.testing.assert_allclose(nib.affines.voxel_sizes(nib.load(filled).affine), 4.0)
 
 

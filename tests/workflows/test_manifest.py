@@ -255,10 +255,11 @@ def test_figures_of_earlier_runs_are_told_from_those_of_this_one(plain, tmp_path
     figures_dir = tmp_path / "figures"
     figures_dir.mkdir()
     for name in ("desc-mask_dwi.png", "desc-fodf_dwi.png", "ses-b_desc-loss_dwi.svg",
-                 "ses-b_desc-fit_dwi.html", "desc-summary_dwi.html"):  # fmt: skip
+                 "ses-b_desc-fit_dwi.html", "desc-scene3d_dwi.html",
+                 "desc-summary_dwi.html"):  # fmt: skip
         (figures_dir / f"sub-01_{name}").touch()
     planned = planned_files(_build(_with_level(plain, "preproc")))
-    assert earlier_figures(figures_dir, planned) == ["fodf", "ses-b fit", "ses-b loss"]
+    assert earlier_figures(figures_dir, planned) == ["fodf", "scene3d", "ses-b fit", "ses-b loss"]
     assert earlier_figures(tmp_path / "none", planned) == []
 
 

@@ -1,6 +1,7 @@
 """The graph that goes on from results of an earlier run: what is taken and what is made anew."""
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 from own_tree import BVALS, RESPONSES, change_fields, write_image, write_own_tree
+from shd_workflows.own_fit import why_not_atlas
 from shd_workflows.own_results import own_figures
 from shd_workflows.participant import init_participant_wf
 from shd_workflows.plan import plan_series
 from shd_workflows.sources import open_source, suggest_own
 
+from shd_bids.anat.atlas import Atlas
 from shd_bids.config import DeconvConfig, ExecutionConfig, RunConfig, TrackingConfig
 from shd_bids.errors import ConfigError
 from shd_bids.interfaces.derivatives import relink
@@ -93,6 +96,7 @@ def test_a_lower_level_takes_less_and_says_nothing_of_models(config, caplog):
     caplog.set_level("INFO")
     _, plan = _build(config, execution={"level": "response"})
     assert plan.own.responses
+    assert "comes without anatomy" not in caplog.text  # its tissue map is taken
     assert not plan.own.models
     assert "model" not in caplog.text.split("taken from")[1].split("\n")[0]
 
@@ -117,6 +121,18 @@ def test_in_another_folder_only_the_figures_before_streamlines_are_copied(config
     (sink,) = (node for node in _sinks(workflow) if node.name == "ds_own_figures")
     assert set(sink.inputs.paths) == {"motion", "response", "fodf", "loss"}
     assert not [node.name for node in _sinks(_build(config)[0]) if node.name == "ds_own_figures"]
+
+
+def test_weights_of_earlier_streamlines_do_not_stay_beside_others(config, own_dir, tmp_path):
+    stem = f"{own_dir}/sub-01/dwi/sub-01_space-orig_model-csd_track-probabilistic"
+    for kind in ("tsv", "json"):
+        Path(f"{stem}_desc-weights_tractogram.{kind}").write_text("{}")
+    (tmp_path / "new.tck").write_text("streamlines")
+    (sink,) = (one for one in _sinks(_build(config)[0]) if one.name == "ds_tractogram")
+    sink.interface.inputs.in_files = {"tck": str(tmp_path / "new.tck")}
+    sink.interface.run(cwd=tmp_path)
+    assert Path(f"{stem}_tractogram.tck").is_file()
+    assert not list(own_dir.glob("sub-01/dwi/*desc-weights_tractogram*"))
 
 
 def test_figures_of_what_is_taken_are_no_leftovers(config):
@@ -248,6 +264,33 @@ def test_a_series_that_was_replaced_takes_its_models_with_it(config, own_dir, ca
     assert "it was made from another series" in caplog.text
 
 
+def _bring_atlas(own_dir, folder):
+    """Write an atlas with a blank in its name, and what an earlier run has made of it."""
+    folder.mkdir()
+    atlas = Atlas("own", folder / "my own_dseg.nii.gz", folder / "my own_dseg.tsv", "T1w")
+    atlas.table_file.write_text("index\tname\n1\tA\n")
+    atlas.file.write_bytes(b"labels")
+    stem = f"{own_dir}/sub-01/dwi/sub-01_space-orig_seg-own_dseg"
+    write_image(stem, 1, Sources=[atlas.file.as_uri(), atlas.table_file.as_uri()])
+    Path(f"{stem}.tsv").write_text("index\tname\n1\tA\n")
+    for file in (atlas.file, atlas.table_file):
+        os.utime(file, (1, 1))
+    return atlas
+
+
+def test_an_atlas_is_brought_anew_where_its_labels_or_their_names_changed(
+    config, own_dir, tmp_path
+):
+    atlas = _bring_atlas(own_dir, tmp_path / "atlas")
+    own = _build(config)[1].series.own
+    assert not why_not_atlas(atlas, own)
+    os.utime(atlas.table_file)
+    os.utime(own.atlases["own"][0], (2, 2))
+    assert why_not_atlas(atlas, own) == ["my own_dseg.tsv is newer"]
+    (reason,) = why_not_atlas(replace(atlas, table_file=tmp_path / "names.tsv"), own)
+    assert reason.startswith("names.tsv is asked for; it was made from my own_dseg.nii.gz and")
+
+
 def test_what_preprocessing_has_left_is_never_written_again(config, own_dir):
     (own_dir / "sub-01/dwi/sub-01_desc-image_qc.tsv").unlink()
     workflow, plan = _build(config)
@@ -286,6 +329,19 @@ def test_the_dataset_may_also_be_the_input(config, own_dir, tmp_path):
         execution={"bids_dir": own_dir, "output_dir": tmp_path / "out2", "derivatives": {}},
     )
     assert plan.own.models == ("csd", "shd-tv")
+
+
+def test_raw_images_that_no_earlier_run_has_preprocessed_are_named(config, caplog):
+    folder = config.execution.bids_dir / "sub-01"
+    (folder / "ses-b/dwi").mkdir(parents=True)
+    (folder / "ses-b/dwi/sub-01_ses-b_dwi.nii.gz").touch()
+    (folder / "dwi/sub-01_acq-lo_dwi.nii.gz").touch()  # the series there may be of both
+    open_source(config, ["01"]).series_of("01", config, {})
+    (warning,) = (one.getMessage() for one in caplog.records if one.levelname == "WARNING")
+    assert warning.startswith("sub-01: sub-01_ses-b_dwi.nii.gz of the input is left out")
+    caplog.clear()
+    open_source(config, ["01"]).series_of("01", config, {"dwi": {"session": None}})
+    assert not caplog.records
 
 
 def test_who_starts_anew_beside_earlier_results_is_told_how_to_use_them(config, caplog):

@@ -227,6 +227,11 @@ def test_an_atlas_of_another_template_is_refused_and_one_of_the_series_is_not(co
         atlases = (str(file.with_name(f"Mine_space-{space}_dseg.nii.gz")),)
         plan = plan_anat(series, replace(config.anat, atlases=atlases))
         assert len(plan.atlases) == (space != "MNI152NLin6Asym")
+        alone = AnatConfig(atlases=atlases, skip_anat=True)
+        told = plan_anat(series, alone).undelivered
+        assert [f"--anat-template {space}" in text for text in told] == {
+            "MNI152NLin6Asym": [True], "orig": [], "T1w": [False]
+        }[space]  # fmt: skip
     again = f"{file},{file.with_name('tpl-Turned_atlas-Tissue_dseg.tsv')}"
     plan = plan_anat(series, replace(config.anat, atlases=(str(file), again)))
     (text,) = plan.undelivered

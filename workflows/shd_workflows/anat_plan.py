@@ -229,10 +229,11 @@ def _find_atlas(
     reachable += ["T1w"] if t1w_file else []
     reachable += [template.name] if template else []
     if atlas.space not in reachable:
+        instead = "" if atlas.space == "T1w" else f", or --anat-template {atlas.space}"
         raise AnatomyError(
             f"--atlases {asked} lies in {atlas.space}, by its name; the series can be reached from "
-            f"{', '.join(reachable)} only. Give an atlas in one of these, or --anat-template "
-            f"{atlas.space}. {reason}".rstrip()
+            f"{', '.join(reachable)} only. Give an atlas in one of these{instead}. "
+            f"{reason}".rstrip()
         )
     if atlas.label in [other.label for other in others]:
         raise AnatomyError(

@@ -8,6 +8,7 @@ from niworkflows.engine.workflows import LiterateWorkflow
 from shd_bids.bids.names import BidsName
 from shd_bids.errors import OutputError
 from shd_bids.interfaces.derivatives import SaveDerivatives
+from shd_bids.reports.html import series_figures
 
 
 def planned_files(workflow: LiterateWorkflow) -> dict[str, str]:
@@ -61,12 +62,12 @@ def earlier_figures(figures_dir: Path, made: Collection[str]) -> list[str]:
         because every run writes them.
     """
     names = {Path(path).name for path in made}
-    found = []
+    of_series, found = series_figures(), []
     for file in sorted(figures_dir.glob("sub-*_dwi.*")):
         name = BidsName.parse(file)
         if name is None or file.name in names:
             continue
         labels = [f"{key}-{label}" for key, label in name.entities.items()]
-        if len(labels) > 2 or name.extension != ".html":
+        if len(labels) > 2 or name.entities.get("desc") in of_series:
             found.append(" ".join([*labels[1:-1], name.entities.get("desc", "")]))
     return sorted(set(found))

@@ -6,6 +6,7 @@ Each function gives its reasons in words that name the flag or the file, and non
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote
 
 import nibabel as nib
 import numpy as np
@@ -155,11 +156,14 @@ def why_not_atlas(atlas: Atlas, own: OwnResults) -> list[str]:
     if atlas.label not in own.atlases:
         return ["it is not there yet"]
     image_file, _, fields = own.atlases[atlas.label]
-    sources = [str(uri).rpartition("/")[2] for uri in fields.get("Sources", [])]
-    if atlas.file.name not in sources:
-        return [f"it was made from {', '.join(sources[:1]) or 'an image that is not told'}"]
-    if atlas.file.stat().st_mtime > image_file.stat().st_mtime:
-        return [f"{atlas.file.name} is newer"]
+    names = [str(uri).rpartition("/")[2] for uri in fields.get("Sources", [])]
+    sources = [unquote(name) for name in names]  # of files elsewhere blanks are written as %20
+    for file in (atlas.file, atlas.table_file):  # the table names what connectomes join
+        if file.name not in sources:
+            made = " and ".join(sources[:2]) or "files that are not told"
+            return [f"{file.name} is asked for; it was made from {made}"]
+        if file.stat().st_mtime > image_file.stat().st_mtime:
+            return [f"{file.name} is newer"]
     return []
 
 

@@ -4,9 +4,7 @@ Each has the outputs of the graph that it stands for; most have no step at all.
 """
 
 from collections.abc import Sequence
-from importlib.resources import files
 
-import yaml
 from nipype import Node
 from nipype.interfaces.utility import IdentityInterface
 from niworkflows.engine.workflows import LiterateWorkflow
@@ -16,7 +14,7 @@ from shd_bids.bids.preprocessed import PreprocessedSeries
 from shd_bids.config import PreprocConfig
 from shd_bids.interfaces.ingest import IngestPreprocessed
 from shd_bids.interfaces.own import ReadFit
-from shd_bids.reports.html import figure_path
+from shd_bids.reports.html import figure_path, series_figures
 
 from .anat import ANAT_FIELDS
 from .derivatives import Target
@@ -206,7 +204,7 @@ def add_own_figures(workflow: LiterateWorkflow, target: Target) -> None:
     }
     made_stems = {path.partition(".")[0] for path in made}
     taken = {}
-    for what in _figures_of_series():
+    for what in series_figures(without=_TRACTS):
         if file := own.figures.get(what):
             path = figure_path(target.series.entities, what, file.suffix).as_posix()
             if path.partition(".")[0] not in made_stems:
@@ -234,17 +232,6 @@ def own_figures(plans: Sequence[SeriesPlan]) -> list[str]:
         figure_path(plan.series.entities, what, file.suffix).as_posix()
         for plan in plans
         if plan.own.results is not None
-        for what in _figures_of_series()
+        for what in series_figures(without=_TRACTS)
         if (file := plan.own.results.figures.get(what))
-    ]
-
-
-def _figures_of_series() -> list[str]:
-    """List what is pictured of a series before its streamlines."""
-    spec = yaml.safe_load((files("shd_bids.data") / "report_spec.yml").read_text(encoding="utf-8"))
-    return [
-        reportlet["bids"]["desc"]
-        for section in spec["sections"]
-        if section.get("each") == "series" and section["name"] != _TRACTS
-        for reportlet in section["reportlets"]
     ]

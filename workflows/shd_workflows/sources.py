@@ -10,7 +10,9 @@ from bids.layout import BIDSLayout
 
 from shd_bids.bids.dataset import open_layout, read_dataset_description
 from shd_bids.bids.description import TEMPLATEFLOW
+from shd_bids.bids.filters import matches
 from shd_bids.bids.generators import is_preprocessed
+from shd_bids.bids.names import BidsName
 from shd_bids.bids.own import find_own, own_version
 from shd_bids.bids.preprocessed import PreprocessedSeries, find_preprocessed
 from shd_bids.bids.series import DwiSeries, collect_series
@@ -50,7 +52,11 @@ class Source:
             found = find_preprocessed(
                 self.dataset_dir, label, session_labels=sessions, filters=filters
             )
-            return found if self.own_dir is None else self._with_own(found, self.own_dir)
+            if self.own_dir is None:
+                return found
+            if self.dataset_dir == self.own_dir:
+                self._tell_left_out(found, label, config.execution, filters)
+            return self._with_own(found, self.own_dir)
         return collect_series(
             self.layout,
             label,
@@ -58,6 +64,38 @@ class Source:
             filters=filters,
             merge_opposite=config.preproc.sdc != "none",
         )
+
+    def _tell_left_out(
+        self,
+        found: Sequence[PreprocessedSeries],
+        label: str,
+        execution: ExecutionConfig,
+        filters: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        """Name the raw images that are asked for and that no earlier run has preprocessed."""
+        sessions = [name.removeprefix("ses-") for name in execution.session_labels]
+        folder, left_out = execution.bids_dir / f"sub-{label}", []
+        for file in sorted([*folder.glob("dwi/*_dwi.nii*"), *folder.glob("ses-*/dwi/*_dwi.nii*")]):
+            name = BidsName.parse(file)
+            if name is None or (sessions and name.entities.get("ses") not in sessions):
+                continue
+            query = dict(filters.get("dwi", {}))
+            made = any(
+                one.entities.items() <= name.entities.items()  # those that merged images share
+                and one.entities.get("ses") == name.entities.get("ses")
+                for one in found
+            )
+            if not made and matches(name, query, datatype="dwi"):
+                left_out.append(file.name)
+        if left_out:
+            LOGGER.warning(
+                "sub-%s: %s of the input %s left out: %s holds no preprocessed series of it. Run "
+                "it without --derivatives first.",
+                label,
+                ", ".join(left_out),
+                "is" if len(left_out) == 1 else "are",
+                self.dataset_dir,
+            )
 
     @staticmethod
     def _with_own(found: Sequence[PreprocessedSeries], own_dir: Path) -> list[PreprocessedSeries]:

@@ -134,9 +134,10 @@ def init_tractogram_derivatives_wf(
     if tracking.density_voxel_mm is not None:
         describe_tractogram.inputs.fine_voxel_mm = tracking.density_voxel_mm
     # All formats hold the same streamlines and share a name: one sidecar tells of them.
-    ds_tractogram = target.sink(
-        "ds_tractogram", {kind: names.tractogram(f".{kind}") for kind in TRACTOGRAM_FORMATS}
-    )
+    paths = {kind: names.tractogram(f".{kind}") for kind in TRACTOGRAM_FORMATS}
+    if weights == "none":  # those of an earlier run would not be of these streamlines
+        paths["weights"] = names.tractogram(".tsv", desc="weights")
+    ds_tractogram = target.sink("ds_tractogram", paths)
     maps = ("tdi", "tdihighres", "ends", "meanlength")
     ds_track_maps = target.sink("ds_track_maps", {what: names.map(what) for what in maps})
     first = tracking.tractogram_formats[0]
