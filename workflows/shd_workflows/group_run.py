@@ -32,7 +32,7 @@ from .run import configure_nipype, execute, write_dataset
 from .workdir import hold_participants, prepare_work_dir, remember_step
 
 LOGGER = logging.getLogger(__name__)
-_N_NAMED = 12  # in a sentence
+_N_NAMED = 12  # on the page
 
 
 @dataclass
@@ -49,20 +49,26 @@ class GroupOutcome:
         Why a participant or a series is not in it.
     messages
         What failed.
+    notes
+        What else a reader of the page should know.
     crash_files
         Of this run.
+    citation_file
+        Methods text of the study, if there is any.
     """
 
     labels: list[str]
     n_series: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     crash_files: list[Path] = field(default_factory=list)
+    citation_file: Path | None = None
 
     @property
     def finished(self) -> bool:
         """Whether all was done, with everybody."""
-        return not self.left_out and not self.messages and self.n_series > 0
+        return not self.left_out and not self.messages
 
 
 def run_group(
@@ -121,9 +127,10 @@ def run_group(
         methods = workflow.visit_desc() if kinds else ""
         if methods.strip():
             write_citation(methods, execution.output_dir / "group")
+            outcome.citation_file = execution.output_dir / "group/CITATION.md"
         if execution.boilerplate_only:
             return outcome
-        if execution.reports_only:
+        if execution.reports_only or not kinds:
             done = [kind for kind in kinds if _is_there(config, kind)]
         else:
             settings = TaskSettings(log_files=log_files, verbosity=verbosity, gpus=tuple(gpus))
@@ -168,11 +175,14 @@ def _find_kinds(config: RunConfig, outcome: GroupOutcome, filters: dict) -> list
     """Find the scans, and say what there is."""
     if config.execution.level == LEVELS[0]:
         return []
-    found = collect_scans(config.execution, outcome.labels, filters)
+    found = collect_scans(config.execution, config.preproc, outcome.labels, filters)
     outcome.left_out, outcome.n_series = found.left_out, len(found.scans)
     kinds = sort_by_kind(found.scans)
     for kind in kinds:
         LOGGER.info("%s: %d series (%s).", kind.folder, len(kind.scans), kind.name)
+    outcome.notes += _say_given([scan.name for scan in found.scans if scan.was_given])
+    for note in outcome.notes:
+        LOGGER.warning("%s", note)
     if not kinds:
         outcome.messages.append(
             f"{config.execution.output_dir} holds no series with a response. Run the participant "
@@ -186,7 +196,7 @@ def _judge_networks(config: RunConfig, kinds: Sequence[StudyKind], outcome: Grou
     for kind in kinds:
         for loss in _read_network(config, kind).get("Losses", []):
             if "failed" in loss:
-                outcome.left_out[loss["series"]] = loss["failed"]
+                outcome.left_out[loss["series"]] = f"not in the network: {loss['failed']}"
 
 
 def _report(
@@ -220,7 +230,7 @@ def _report(
         read_study(output_dir, outcome.labels),
         averages=averages,
         networks=networks,
-        messages=[*outcome.messages, *_say_left_out(outcome.left_out)],
+        messages=[*outcome.messages, *outcome.notes, *_say_left_out(outcome.left_out)],
         methods=methods,
         facts={"Command": shlex.join(sys.argv), "Resources": resources_text},
     )
@@ -228,14 +238,27 @@ def _report(
 
 
 def _say_left_out(left_out: Mapping[str, str]) -> list[str]:
-    """Name who is not in averages and networks; why is on the screen and in the log."""
-    if not left_out:
+    """Say who is not in averages and networks, or not in the networks alone, and why."""
+    said = [f"{name} is left out: {reason}" for name, reason in left_out.items()]
+    if len(said) <= _N_NAMED:
+        return said
+    return [
+        *said[:_N_NAMED],
+        f"{len(said) - _N_NAMED} more are left out: see the log in group/log.",
+    ]
+
+
+def _say_given(names: Sequence[str]) -> list[str]:
+    """Tell of series whose responses another run was given: the study's own, as a rule."""
+    if not names:
         return []
-    names = list(left_out)
     more = f" and {len(names) - _N_NAMED} more" if len(names) > _N_NAMED else ""
     return [
-        f"Not in the averages and networks: {', '.join(names[:_N_NAMED])}{more}. The log in "
-        "group/log says why."
+        f"The responses of {', '.join(names[:_N_NAMED])}{more} were given with --response and not "
+        "estimated from the series: the average repeats them, and its spread and outliers tell "
+        "nothing of these scans. Estimate them again with --level response and without --response; "
+        "for fits with the study's response give another OUTPUT_DIR, and -d shdbids=OUTPUT_DIR for "
+        "this one."
     ]
 
 
