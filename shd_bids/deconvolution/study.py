@@ -103,7 +103,8 @@ def train_study(
     weights = LossWeights.for_model(model, tv_weight)
     own = team.share(scans)
     start = time.monotonic()
-    with closing(ScanStream(own, reader, preset.steps)) as stream:
+    others = [files for files in scans if files not in own]
+    with closing(ScanStream(own, reader, preset.steps, others)) as stream:
         history = train(
             network,
             stream,
