@@ -29,7 +29,7 @@ from .group_scans import StudyKind, collect_scans, find_participants, sort_by_ki
 from .logs import set_up_logging
 from .plugin import ResilientPlugin, TaskSettings
 from .run import configure_nipype, execute, write_dataset
-from .workdir import hold_participants, prepare_work_dir, remember_step
+from .workdir import hold_group, prepare_work_dir, remember_step
 
 LOGGER = logging.getLogger(__name__)
 _N_NAMED = 12  # on the page
@@ -108,7 +108,7 @@ def run_group(
     run_id = f"{datetime.now():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
     log_dir = execution.output_dir / "group/log" / run_id
     prepare_work_dir(execution.work_dir, bids_dir=execution.bids_dir, clean=execution.clean_workdir)
-    with hold_participants(execution.work_dir, ["group"]):
+    with hold_group(execution.work_dir):
         write_dataset(config, container)
         log_dir.mkdir(parents=True, exist_ok=True)
         write_config_file(config, log_dir / "shd-bids.toml")
