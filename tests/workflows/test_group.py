@@ -1,6 +1,7 @@
 """A study from its participants' outputs to average responses and one network, and back."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -159,6 +160,8 @@ def test_the_page_shows_averages_and_network_and_is_remade_from_what_is_there(
     why = "sub-04 is left out: the participant level was not run"
     for what in ("Responses", "Network", "Methods", "not processed", why):
         assert what in page, what
+    for link in re.findall(r'href="([^"#:]+)"', page):
+        assert (page_file.parent / link).is_file(), link
     page_file.unlink()
     done = _run(study[0], "out", "group", "--reports-only")
     assert "train_study: started" not in done.stdout

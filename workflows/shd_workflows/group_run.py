@@ -32,7 +32,7 @@ from .run import configure_nipype, execute, write_dataset
 from .workdir import hold_group, prepare_work_dir, remember_step
 
 LOGGER = logging.getLogger(__name__)
-_N_NAMED = 12  # on the page
+_N_NAMED = 8  # on the page
 
 
 @dataclass
@@ -196,7 +196,9 @@ def _judge_networks(config: RunConfig, kinds: Sequence[StudyKind], outcome: Grou
     for kind in kinds:
         for loss in _read_network(config, kind).get("Losses", []):
             if "failed" in loss:
-                outcome.left_out[loss["series"]] = f"not in the network: {loss['failed']}"
+                outcome.left_out[loss["series"]] = (
+                    f"it is in the averages, but not in the network: {loss['failed']}"
+                )
 
 
 def _report(
