@@ -6,6 +6,7 @@ from pathlib import Path
 from shd_bids.config import TISSUES
 from shd_bids.errors import ConfigError
 
+from .kinds import check_one_kind
 from .pairs import read_pairs
 
 _PATTERNS = (
@@ -50,6 +51,7 @@ def find_response_files(values: Sequence[str]) -> dict[str, Path]:
 def _search_folder(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise ConfigError(f"--response {folder}: there is no such folder; or give TISSUE=FILE.")
+    check_one_kind(folder, "group_*param-response*.txt", "--response")
     files = {}
     for tissue in TISSUES:
         for pattern in _PATTERNS:

@@ -112,6 +112,8 @@ def _run_group(config: RunConfig, machine: Machine) -> int:
         print(f"  {message}")
     for crash_file in outcome.crash_files:
         print(f"  crash file {crash_file}")
+    if outcome.citation_file is not None and config.execution.boilerplate_only:
+        print(f"Methods text: {outcome.citation_file}")
     state = "finished" if not outcome.messages else "failed"
     left_out = f"; left out: {', '.join(outcome.left_out)}" if outcome.left_out else ""
     print(

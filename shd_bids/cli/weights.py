@@ -10,6 +10,9 @@ from pathlib import Path
 from shd_bids.config import SHD_MODELS
 from shd_bids.errors import ConfigError, WeightsError
 
+from .kinds import check_one_kind
+
+_PATTERN = "*desc-weights_model.safetensors"
 _LARGEST_HEAD = 100_000_000  # bytes; what safetensors itself allows
 
 
@@ -26,12 +29,13 @@ def find_weights_file(place: Path, models: Sequence[str] = ()) -> Path:
     Raises
     ------
     ConfigError
-        When a folder holds none or several.
+        When a folder holds none or several, or one for each kind of scans.
     """
     if not place.is_dir():
         return place
     labels = [model.replace("-", "") for model in models if model in SHD_MODELS] or ["shdtv"]
-    found = sorted(place.glob("*desc-weights_model.safetensors"))
+    check_one_kind(place, f"group_{_PATTERN}", "--weights")
+    found = sorted(place.glob(_PATTERN))
     if len(found) > 1:
         found = [file for file in found if f"model-{labels[0]}_" in file.name] or found
     if len(found) == 1:

@@ -1,6 +1,8 @@
-"""What is still done when the process is asked to end."""
+"""What is still done when the process is asked to end, and that it does not outlive its parent."""
 
+import ctypes
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +10,17 @@ from types import FrameType
 
 #: What a shell gives for a process that SIGTERM ended.
 EXIT_CODE = 128 + signal.SIGTERM
+
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent() -> None:
+    """Have the system kill this process when the one that started it dies (Linux).
+
+    A process of torchrun's would go on training, and writing, when torchrun is killed.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from torch import Tensor, distributed
 from shd_bids.errors import DeviceError
 
 from .device import choose_device
+from .interruption import end_with_parent
 
 _PATIENCE = timedelta(hours=6)  # one rank may load and solve its scans while others wait
 _Item = TypeVar("_Item")
@@ -114,6 +115,7 @@ def join_team(device: str) -> Iterator[Team]:
     if not distributed.is_torchelastic_launched():
         yield Team()
         return
+    end_with_parent()
     local_rank = distributed.get_node_local_rank()
     on_card = choose_device(device).type == "cuda"
     if on_card:

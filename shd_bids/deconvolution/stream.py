@@ -8,9 +8,10 @@ depends on its number alone, so that an interrupted training goes on as if it ha
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -170,22 +171,31 @@ class ScanStream:
     n_step
         Steps of the whole training, in which each scan is visited once at least if the steps
         suffice.
+    others
+        Scans of the other processes, one of which is visited where none of these can be used.
 
     Attributes
     ----------
     failed
-        Why scans that could not be used were left out, by their place among `scans`.
+        Why scans that could not be used were left out, by their place among `scans` and `others`.
     """
 
-    def __init__(self, scans: Sequence[ScanFiles], reader: ScanReader, n_step: int) -> None:
+    def __init__(
+        self,
+        scans: Sequence[ScanFiles],
+        reader: ScanReader,
+        n_step: int,
+        others: Sequence[ScanFiles] = (),
+    ) -> None:
         self.scans = scans
+        self._all = [*scans, *others]
         self.reader = reader
         self.stay = max(1, min(_LONGEST_STAY, n_step // len(scans)))
         self.failed: dict[int, str] = {}
         self._visits: dict[int, list[TrainingBlock]] = {}
         self._reading: dict[int, Future[CutScan]] = {}
         self._readers = ThreadPoolExecutor(_AHEAD)
-        self._present: list[MaskedScan] = []
+        self._present: Sequence[MaskedScan] = []
         self._first = -1
 
     def at(self, step: int) -> Sequence[MaskedScan]:
@@ -206,11 +216,9 @@ class ScanStream:
                 number: self._visits[number] if number in self._visits else self._prepare(number)
                 for number in wanted
             }
-            self._present = [block for blocks in self._visits.values() for block in blocks]
+            present = [block for blocks in self._visits.values() for block in blocks]
+            self._present = present or self._substitute(first)
             self._first = first
-        if not self._present:
-            reasons = " ".join(dict.fromkeys(self.failed.values()))
-            raise TrainingError(f"None of {len(self.scans)} scans could be used. {reasons}")
         return self._present
 
     def close(self) -> None:
@@ -228,15 +236,29 @@ class ScanStream:
 
     def _prepare(self, visit: int) -> list[TrainingBlock]:
         """Wait for the blocks of a visit; a scan that cannot be read gives none."""
-        place = self.place(visit)
+        return self._try(self.place(visit), self._reading.pop(visit).result)
+
+    def _try(self, place: int, read: Callable[[], CutScan]) -> list[TrainingBlock]:
         try:
-            cut = self._reading.pop(visit).result()
+            cut = read()
         except ShdBidsError as error:
             if place not in self.failed:
-                LOGGER.error("%s is left out: %s", self.scans[place].dwi_file, error)
+                LOGGER.error("%s is left out: %s", self._all[place].dwi_file, error)
             self.failed[place] = str(error)
             return []
         return cut.prepare(self.reader.device)
+
+    def _substitute(self, first: int) -> list[TrainingBlock]:
+        """Visit the next scan that can be used, where all that would be trained on cannot."""
+        for number in range(first, first + len(self._all)):
+            place = number % len(self._all)
+            if place in self.failed:
+                continue
+            read = partial(self.reader.read, self._all[place], f"substitute {first}")
+            if blocks := self._try(place, read):
+                return blocks
+        reasons = " ".join(dict.fromkeys(self.failed.values()))
+        raise TrainingError(f"None of {len(self._all)} scans could be used. {reasons}")
 
     @property
     def identity(self) -> list[str]:

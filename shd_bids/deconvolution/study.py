@@ -28,6 +28,7 @@ from .train import train
 LOGGER = logging.getLogger(__name__)
 
 _READERS = 3
+_SECONDS_BETWEEN_LINES = 30.0
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ def train_study(
     weights = LossWeights.for_model(model, tv_weight)
     own = team.share(scans)
     start = time.monotonic()
-    with closing(ScanStream(own, reader, preset.steps)) as stream:
+    others = [files for files in scans if files not in own]
+    with closing(ScanStream(own, reader, preset.steps, others)) as stream:
         history = train(
             network,
             stream,
@@ -134,8 +136,14 @@ def _evaluate(
 ) -> Iterator[dict[str, Any]]:
     """Judge the network by one block of each scan, in the first of its views."""
     network = reader.network
+    LOGGER.info("Trained; now the loss of each of %d scans.", len(scans))
+    start = spoken = time.monotonic()
     with ThreadPoolExecutor(_READERS) as readers:
         for first in range(0, len(scans), _READERS):
+            now = time.monotonic()
+            if now - spoken >= _SECONDS_BETWEEN_LINES:
+                spoken, left = now, (now - start) / first * (len(scans) - first)
+                LOGGER.info("The loss of %d of %d scans; %.0f s left.", first, len(scans), left)
             some = scans[first : first + _READERS]
             for files, cut in zip(some, readers.map(_Reading(reader), some), strict=True):
                 if isinstance(cut, str):

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from shd_bids.deconvolution.interruption import EXIT_CODE
@@ -16,6 +16,8 @@ from shd_bids.errors import DeviceError, ShdBidsError
 LOGGER = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
 _KEPT_LINES = 40
+_TORCHRUN = "torch/distributed/elastic"  # where its own account of a failure begins
+_KILLED_RANK = "Signal 9 (SIGKILL) received by PID"
 
 
 def run_program(
@@ -65,11 +67,7 @@ def run_program(
     if code == 0:
         return
     if code < 0:
-        raise DeviceError(
-            f"The fit was killed by {signal.Signals(-code).name}. Most often memory ran out: give "
-            "more memory, or a smaller --shd-preset; the same command goes on from the last "
-            "checkpoint."
-        )
+        raise DeviceError(_describe_kill(signal.Signals(-code).name))
     if code == EXIT_CODE:
         raise ShdBidsError(
             "The fit was asked to end (SIGTERM), as a scheduler does at its time limit. The same "
@@ -77,8 +75,25 @@ def run_program(
         )
     for line in complaints[-_KEPT_LINES:]:
         LOGGER.error("%s", line)
-    said = [line for line in complaints if line.strip()]
-    raise ShdBidsError(said[-1] if said else f"The fit ended with exit code {code}.")
+    if _KILLED_RANK in "\n".join(complaints):
+        raise DeviceError(_describe_kill("SIGKILL"))
+    raise ShdBidsError(_last_word(complaints) or f"The fit ended with exit code {code}.")
+
+
+def _last_word(complaints: Sequence[str]) -> str:
+    """Give the last line, or what a process of several said before torchrun's account of it."""
+    started = next(
+        (place for place, line in enumerate(complaints) if _TORCHRUN in line), len(complaints)
+    )
+    said = [line for line in complaints[:started] if line.strip()] or [*complaints]
+    return said[-1] if said else ""
+
+
+def _describe_kill(name: str) -> str:
+    return (
+        f"The fit was killed by {name}. Most often memory ran out: give more memory, or a smaller "
+        "--shd-preset; the same command goes on from the last checkpoint."
+    )
 
 
 def _tie_to_parent() -> Callable[[], None] | None:

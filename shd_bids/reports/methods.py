@@ -54,13 +54,15 @@ def bibliography() -> dict[str, Reference]:
     return read_bibliography(_bibliography_text())
 
 
-def methods_fragment(text: str) -> str:
+def methods_fragment(text: str, folder: str = "logs") -> str:
     """Give the methods as HTML to read, with the Markdown and the BibTeX to copy.
 
     Parameters
     ----------
     text
         Markdown with citation keys.
+    folder
+        That holds ``CITATION.*`` for all participants, beside the page.
 
     Returns
     -------
@@ -76,8 +78,10 @@ def methods_fragment(text: str) -> str:
                 f'<pre class="copy">{escape(content)}</pre></details>'
                 for title, content in folds.items()
             ),
-            '<p>For all participants: <a href="logs/CITATION.html">logs/CITATION.html</a>, '
-            '<a href="logs/CITATION.md">.md</a> and <a href="logs/CITATION.bib">.bib</a>.</p>',
+            "<p>For all participants: "
+            f'<a href="{folder}/CITATION.html">{folder}/CITATION.html</a>, '
+            f'<a href="{folder}/CITATION.md">.md</a> and '
+            f'<a href="{folder}/CITATION.bib">.bib</a>.</p>',
         ]
     )
 

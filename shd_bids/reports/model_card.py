@@ -103,9 +103,10 @@ def _say_data(losses: Sequence[Mapping[str, Any]]) -> list[str]:
     if used:
         gains = [1 - loss["total"] / loss["start"] for loss in used if loss["start"] > 0]
         n_worse = sum(loss["total"] >= loss["start"] for loss in used)
+        gain = 100 * median(gains) if gains else 0.0
         lines.append(
-            f"- {len(used)} series; training lowered the loss by {100 * median(gains):.0f} % at "
-            f"the median; in {n_worse} it did not."
+            f"- {len(used)} series; training {'lowered' if gain >= 0 else 'raised'} the loss by "
+            f"{abs(gain):.0f} % at the median; in {n_worse} it did not lower it."
         )
     lines += [
         f"- {loss['series']} was left out: {loss['failed']}" for loss in losses if "failed" in loss

@@ -75,6 +75,7 @@ def average_responses(responses: Sequence[Response], names: Sequence[str]) -> Av
     first = responses[0]
     for response, name in zip(responses, names, strict=True):
         _check_shells(response, name, first, names[0])
+        check_level(response, name)
     lmax = max(response.lmax for response in responses)
     stack = np.stack([response.to_lmax(lmax) for response in responses])
     level = stack[:, :, 0]  # (participant, shell)
@@ -154,6 +155,28 @@ def _find_outliers(
     return outliers
 
 
+def check_level(response: Response, name: str) -> None:
+    """Refuse a response that no multiplier can bring to another's intensity.
+
+    Parameters
+    ----------
+    response
+        Of any tissue.
+    name
+        Of its participant or file, for the message.
+
+    Raises
+    ------
+    ResponseError
+        If an l=0 term is not positive.
+    """
+    if (response.coefficients[:, 0] <= 0).any():
+        raise ResponseError(
+            f"The {response.tissue} response of {name} has an l=0 term that is not positive. "
+            "Leave this participant out with --participant-label, or estimate its response again."
+        )
+
+
 def _check_shells(response: Response, name: str, first: Response, first_name: str) -> None:
     shells, expected = (", ".join(f"{bval:.0f}" for bval in one.bvals) for one in (response, first))
     same = len(response.bvals) == len(first.bvals) and np.all(
@@ -164,9 +187,4 @@ def _check_shells(response: Response, name: str, first: Response, first_name: st
             f"The {response.tissue} response of {name} has the shells b = {shells}, that of "
             f"{first_name} ({first.tissue}) b = {expected}. Only responses of one tissue and the "
             "same shells have a mean."
-        )
-    if (response.coefficients[:, 0] <= 0).any():
-        raise ResponseError(
-            f"The {response.tissue} response of {name} has an l=0 term that is not positive. "
-            "Leave this participant out with --participant-label, or estimate its response again."
         )

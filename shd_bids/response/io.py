@@ -5,6 +5,7 @@ import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -108,12 +109,19 @@ def read_response(file: Path, tissue: str, shell_bvals: Float[np.ndarray, " shel
 
 def is_average(file: Path) -> bool:
     """Tell whether a response is a study's, by the sidecar that the group level wrote."""
-    sidecar_file = file.with_suffix(".json")
-    try:
-        fields = json.loads(sidecar_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none, or somebody else's
-        return False
-    return isinstance(fields, dict) and "NumberOfSeries" in fields
+    return "NumberOfSeries" in _read_sidecar(file)
+
+
+def was_estimated(file: Path) -> bool | None:
+    """Tell whether a response was estimated from its series or given to a run; None if unknown.
+
+    Parameters
+    ----------
+    file
+        As the participant level wrote it, whose sidecar tells.
+    """
+    fields = _read_sidecar(file)
+    return "NumberOfVoxels" in (fields.get("Settings") or {}) if fields else None
 
 
 def read_shells(file: Path) -> Float[np.ndarray, " shell"]:
@@ -156,6 +164,15 @@ def write_response(response: Response, file: Path) -> None:
     lines = [f"# Shells: {','.join(str(round(b)) for b in response.bvals)}"]
     lines += [" ".join(f"{value:.10g}" for value in row) for row in response.coefficients]
     write_text(file, "\n".join(lines) + "\n")
+
+
+def _read_sidecar(file: Path) -> dict[str, Any]:
+    """Read the sidecar of a response; nothing where there is none, or somebody else's."""
+    try:
+        fields = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def _parse_rows(file: Path) -> tuple[np.ndarray, np.ndarray | None]:

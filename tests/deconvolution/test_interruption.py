@@ -23,6 +23,15 @@ from shd_bids.deconvolution.losses import LossWeights
 from shd_bids.deconvolution.network import ShdNetwork
 from shd_bids.deconvolution.train import train
 
+#: Starts a process that ends with it.
+PARENT = """
+import subprocess, sys
+child = (
+    "import os, time; from shd_bids.deconvolution.interruption import end_with_parent;"
+    "end_with_parent(); print(os.getpid(), flush=True); time.sleep(60)"
+)
+subprocess.run([sys.executable, "-c", child])
+"""
 N_STEP = 99
 N_KILL = 3
 #: ``python -m shd_bids.deconvolution``, with the network of the tests.
@@ -155,3 +164,16 @@ def test_a_thread_cannot_listen_and_does_not_fail() -> None:
     thread.start()
     thread.join()
     assert not failures
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux ties the ends of processes")
+def test_a_process_of_torchrun_ends_with_it() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    assert parent.stdout.readline().strip().isdigit()
+    killed = time.monotonic()
+    parent.kill()
+    parent.wait()
+    assert parent.stdout.read() == ""  # not before the child has closed its end, too
+    parent.stdout.close()
+    assert time.monotonic() - killed < 30  # of the 60 that the child sleeps

@@ -126,6 +126,15 @@ def test_a_study_of_which_nothing_can_be_read_is_no_study(scans: list[ScanFiles]
     lost.close()
 
 
+def test_where_all_present_scans_are_damaged_another_is_visited(scans: list[ScanFiles]) -> None:
+    lost = [replace(scans[1], dwi_file=Path(f"lost{number}.nii.gz")) for number in range(20)]
+    for own, others in (([*lost, scans[0]], []), (lost[:2], [scans[0]])):
+        opened = ScanStream(own, _reader(), n_step=48, others=others)
+        present = [opened.at(step) for step in range(0, 48, opened.stay)]
+        opened.close()
+        assert all(present)
+
+
 def test_a_mask_of_another_grid_is_refused(scans: list[ScanFiles], tmp_path: Path) -> None:
     other = tmp_path / "mask.nii.gz"
     nib.save(nib.Nifti1Image(np.ones((5, 6, 6), np.uint8), AFFINE), other)

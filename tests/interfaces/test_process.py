@@ -30,6 +30,21 @@ def test_a_failure_becomes_the_last_line_on_standard_error(tmp_path):
         run_program(_python(code), tmp_path)
 
 
+def test_of_several_processes_the_one_that_failed_has_the_last_word(tmp_path):
+    rank = tmp_path / "rank.py"
+    rank.write_text(
+        "import os, sys, time\n"
+        "if os.environ['RANK'] == '0': time.sleep(60)\n"
+        "sys.exit('The card has 2 GB; 8 GB are needed.')\n"
+    )
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    with pytest.raises(ShdBidsError, match=r"^The card has 2 GB; 8 GB are needed\.$"):
+        run_program([sys.executable, *torchrun, str(rank)], tmp_path)
+    rank.write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n")
+    with pytest.raises(DeviceError, match=r"killed by SIGKILL.*memory"):
+        run_program([sys.executable, *torchrun, str(rank)], tmp_path)
+
+
 def test_a_failure_without_words_tells_its_code(tmp_path):
     with pytest.raises(ShdBidsError, match="exit code 3"):
         run_program(_python("exit(3)"), tmp_path)

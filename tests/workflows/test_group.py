@@ -1,6 +1,7 @@
 """A study from its participants' outputs to average responses and one network, and back."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from shd_workflows.group import init_group_wf
+from shd_workflows.group_run import GroupOutcome
 from shd_workflows.group_scans import collect_scans, find_participants, sort_by_kind
 from workflows.study_tree import MULTI, write_dataset, write_participant
 
@@ -42,7 +44,7 @@ def _config(root: Path, **sections: dict) -> RunConfig:
 
 def _nodes(config: RunConfig, gpus: tuple[str, ...] = ()) -> list[dict]:
     """Give the nodes of each kind's graph by name."""
-    found = collect_scans(config.execution, find_participants(config.execution), {})
+    found = collect_scans(config.execution, config.preproc, find_participants(config.execution), {})
     graphs = [
         init_group_wf(kind=kind, config=config, gpus=gpus) for kind in sort_by_kind(found.scans)
     ]
@@ -93,6 +95,12 @@ def test_what_the_group_level_makes_itself_is_not_given(tmp_path: Path, section,
     given = {name: {value: file} if name == "files" else file}
     with pytest.raises(ConfigError, match=r"--\w+ is for the level participant"):
         _config(tmp_path, **{section: given})
+
+
+def test_a_study_of_which_only_the_page_was_asked_for_is_finished() -> None:
+    assert GroupOutcome(["01"]).finished
+    assert not GroupOutcome(["01"], left_out={"sub-01": "why"}).finished
+    assert not GroupOutcome(["01"], messages=["train_study failed"]).finished
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +157,11 @@ def test_the_page_shows_averages_and_network_and_is_remade_from_what_is_there(
 ) -> None:
     page_file = study[0] / "out/group.html"
     page = page_file.read_text()
-    for what in ("Responses", "Network", "Methods", "not processed"):
+    why = "sub-04 is left out: the participant level was not run"
+    for what in ("Responses", "Network", "Methods", "not processed", why):
         assert what in page, what
+    for link in re.findall(r'href="([^"#:]+)"', page):
+        assert (page_file.parent / link).is_file(), link
     page_file.unlink()
     done = _run(study[0], "out", "group", "--reports-only")
     assert "train_study: started" not in done.stdout

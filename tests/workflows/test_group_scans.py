@@ -1,12 +1,16 @@
 """Which scans are in a study, which are not and why, and which belong together."""
 
+import re
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 from shd_workflows.group_scans import StudyScans, collect_scans, find_participants, sort_by_kind
 from workflows.study_tree import MULTI, write_dataset, write_participant
 
-from shd_bids.config import ExecutionConfig
+from shd_bids.bids.files import write_json
+from shd_bids.config import ExecutionConfig, PreprocConfig
 
 
 @pytest.fixture
@@ -23,7 +27,7 @@ def execution(tmp_path: Path) -> ExecutionConfig:
 
 
 def _collect(execution: ExecutionConfig) -> StudyScans:
-    return collect_scans(execution, find_participants(execution), {})
+    return collect_scans(execution, PreprocConfig(), find_participants(execution), {})
 
 
 def test_every_series_is_found_and_who_was_not_run_is_named(execution: ExecutionConfig) -> None:
@@ -57,6 +61,45 @@ def test_responses_that_were_given_are_not_averaged(execution: ExecutionConfig) 
     own = folder / "sub-01_space-orig_param-response_label-WM_dwimap.txt"
     own.rename(folder / "sub-01_space-orig_param-response_label-WM_desc-given_dwimap.txt")
     assert "without --response" in _collect(execution).left_out["sub-01"]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("param-response_label-WM_dwimap.txt", r"0,1000\n(.*)\n.*", r"0\n\1", "b = 0, but its"),
+        ("param-response_label-CSF_dwimap.txt", r"\n[\d.]+\n$", "\nhello\n", "is not a response"),
+        ("param-response_label-CSF_dwimap.txt", r"\n[\d.]+\n$", "\n0\n", "is not positive"),
+        ("desc-preproc_dwi.bval", r" \S+ \S+\s*$", "", "b-values"),
+        ("desc-preproc_dwi.bval", r"1000", "2000", "its series b = 0, 2000"),
+    ],
+)
+def test_what_would_stop_the_average_is_left_out_before(
+    execution: ExecutionConfig, name: str, old: str, new: str, message: str
+) -> None:
+    file = execution.output_dir / f"sub-01/dwi/sub-01_space-orig_{name}"
+    changed, n_change = re.subn(old, new, file.read_text())
+    file.write_text(changed)
+    assert n_change
+    found = _collect(execution)
+    assert len(found.scans) == 3
+    assert message in found.left_out["sub-01"]
+
+
+def test_a_mask_of_another_grid_is_left_out(execution: ExecutionConfig) -> None:
+    file = execution.output_dir / "sub-01/dwi/sub-01_space-orig_desc-brain_mask.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((5, 5, 5), dtype=np.uint8), np.eye(4)), file)
+    assert "has the shape (5, 5, 5)" in _collect(execution).left_out["sub-01"]
+
+
+def test_a_series_that_lost_the_response_of_a_tissue_is_no_kind_of_its_own(
+    execution: ExecutionConfig,
+) -> None:
+    stem = write_participant(execution.output_dir, "04", bvals=MULTI)  # without grey matter
+    assert _collect(execution).scans[-1].responses.keys() == {"WM", "CSF"}
+    write_json(
+        Path(f"{stem}_param-response_label-WM_dwimap.json"), {"Settings": {"NumberOfVoxels": 300}}
+    )
+    assert "label-GM_dwimap.txt is missing" in _collect(execution).left_out["sub-04"]
 
 
 def test_a_damaged_image_is_left_out(execution: ExecutionConfig) -> None:

@@ -8,6 +8,7 @@ import pytest
 from shd_workflows.usage import StepUse
 from shd_workflows.workdir import (
     STAMP_NAME,
+    hold_group,
     hold_participants,
     prepare_work_dir,
     recall_steps,
@@ -83,6 +84,18 @@ def test_two_runs_cannot_hold_the_same_participant(tmp_path):
         other.wait()
         other.stdout.close()
     with hold_participants(tmp_path, ["01"]):
+        pass
+
+
+def test_a_second_group_run_is_refused_by_its_name(tmp_path):
+    with (
+        hold_group(tmp_path),
+        hold_participants(tmp_path, ["group"]),
+        pytest.raises(WorkDirError, match="at work on the group level in"),
+        hold_group(tmp_path),
+    ):
+        pass
+    with hold_group(tmp_path):
         pass
 
 

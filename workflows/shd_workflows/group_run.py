@@ -29,10 +29,10 @@ from .group_scans import StudyKind, collect_scans, find_participants, sort_by_ki
 from .logs import set_up_logging
 from .plugin import ResilientPlugin, TaskSettings
 from .run import configure_nipype, execute, write_dataset
-from .workdir import hold_participants, prepare_work_dir, remember_step
+from .workdir import hold_group, prepare_work_dir, remember_step
 
 LOGGER = logging.getLogger(__name__)
-_N_NAMED = 12  # in a sentence
+_N_NAMED = 8  # on the page
 
 
 @dataclass
@@ -51,6 +51,8 @@ class GroupOutcome:
         What failed.
     crash_files
         Of this run.
+    citation_file
+        Methods text of the study, if there is any.
     """
 
     labels: list[str]
@@ -58,11 +60,12 @@ class GroupOutcome:
     left_out: dict[str, str] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
     crash_files: list[Path] = field(default_factory=list)
+    citation_file: Path | None = None
 
     @property
     def finished(self) -> bool:
         """Whether all was done, with everybody."""
-        return not self.left_out and not self.messages and self.n_series > 0
+        return not self.left_out and not self.messages
 
 
 def run_group(
@@ -102,7 +105,7 @@ def run_group(
     run_id = f"{datetime.now():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
     log_dir = execution.output_dir / "group/log" / run_id
     prepare_work_dir(execution.work_dir, bids_dir=execution.bids_dir, clean=execution.clean_workdir)
-    with hold_participants(execution.work_dir, ["group"]):
+    with hold_group(execution.work_dir):
         write_dataset(config, container)
         log_dir.mkdir(parents=True, exist_ok=True)
         write_config_file(config, log_dir / "shd-bids.toml")
@@ -121,9 +124,10 @@ def run_group(
         methods = workflow.visit_desc() if kinds else ""
         if methods.strip():
             write_citation(methods, execution.output_dir / "group")
+            outcome.citation_file = execution.output_dir / "group/CITATION.md"
         if execution.boilerplate_only:
             return outcome
-        if execution.reports_only:
+        if execution.reports_only or not kinds:
             done = [kind for kind in kinds if _is_there(config, kind)]
         else:
             settings = TaskSettings(log_files=log_files, verbosity=verbosity, gpus=tuple(gpus))
@@ -168,7 +172,7 @@ def _find_kinds(config: RunConfig, outcome: GroupOutcome, filters: dict) -> list
     """Find the scans, and say what there is."""
     if config.execution.level == LEVELS[0]:
         return []
-    found = collect_scans(config.execution, outcome.labels, filters)
+    found = collect_scans(config.execution, config.preproc, outcome.labels, filters)
     outcome.left_out, outcome.n_series = found.left_out, len(found.scans)
     kinds = sort_by_kind(found.scans)
     for kind in kinds:
@@ -186,7 +190,9 @@ def _judge_networks(config: RunConfig, kinds: Sequence[StudyKind], outcome: Grou
     for kind in kinds:
         for loss in _read_network(config, kind).get("Losses", []):
             if "failed" in loss:
-                outcome.left_out[loss["series"]] = loss["failed"]
+                outcome.left_out[loss["series"]] = (
+                    f"it is in the averages, but not in the network: {loss['failed']}"
+                )
 
 
 def _report(
@@ -228,14 +234,13 @@ def _report(
 
 
 def _say_left_out(left_out: Mapping[str, str]) -> list[str]:
-    """Name who is not in averages and networks; why is on the screen and in the log."""
-    if not left_out:
-        return []
-    names = list(left_out)
-    more = f" and {len(names) - _N_NAMED} more" if len(names) > _N_NAMED else ""
+    """Say who is not in averages and networks, or not in the networks alone, and why."""
+    said = [f"{name} is left out: {reason}" for name, reason in left_out.items()]
+    if len(said) <= _N_NAMED:
+        return said
     return [
-        f"Not in the averages and networks: {', '.join(names[:_N_NAMED])}{more}. The log in "
-        "group/log says why."
+        *said[:_N_NAMED],
+        f"{len(said) - _N_NAMED} more are left out: see the log in group/log.",
     ]
 
 

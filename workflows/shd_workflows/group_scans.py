@@ -9,29 +9,14 @@ from typing import Any
 import numpy as np
 
 from shd_bids.bids.generators import is_preprocessed
-from shd_bids.bids.names import derivative_path
-from shd_bids.bids.preprocessed import PreprocessedSeries, find_preprocessed
-from shd_bids.bids.preprocessed_files import GradientFiles
-from shd_bids.config import TISSUES, ExecutionConfig
-from shd_bids.dwi.gradients import check_volume_count, read_gradients
-from shd_bids.dwi.images import open_image
-from shd_bids.errors import BidsDataError, ImageError, ShdBidsError
-from shd_bids.response.io import SHELL_MATCH_TOLERANCE, read_shells
+from shd_bids.bids.preprocessed import find_preprocessed
+from shd_bids.config import ExecutionConfig, PreprocConfig
+from shd_bids.errors import BidsDataError, ShdBidsError
+from shd_bids.response.io import SHELL_MATCH_TOLERANCE
+
+from .study_scan import StudyScan, complete_scan
 
 LOGGER = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class StudyScan:
-    """One series that the participant level has brought as far as its responses."""
-
-    name: str  # start of its files' names, as in sub-01_ses-a
-    dwi_file: Path
-    gradients: GradientFiles
-    mask_file: Path
-    responses: dict[str, Path]  # by tissue
-    shell_bvals: tuple[float, ...]  # s/mm², b=0 first
-    size_gb: float  # as 32-bit floats
 
 
 @dataclass(frozen=True)
@@ -83,7 +68,10 @@ def find_participants(execution: ExecutionConfig) -> list[str]:
 
 
 def collect_scans(
-    execution: ExecutionConfig, labels: Sequence[str], filters: Mapping[str, Mapping[str, Any]]
+    execution: ExecutionConfig,
+    preproc: PreprocConfig,
+    labels: Sequence[str],
+    filters: Mapping[str, Mapping[str, Any]],
 ) -> StudyScans:
     """Find the preprocessed series of participants, with their masks and responses.
 
@@ -94,6 +82,8 @@ def collect_scans(
     ----------
     execution
         Where to look.
+    preproc
+        For the grouping into shells.
     labels
         Participants, without ``sub-``.
     filters
@@ -120,7 +110,7 @@ def collect_scans(
             continue
         for one in series:
             try:
-                found.scans.append(_complete(one, execution.output_dir))
+                found.scans.append(complete_scan(one, execution.output_dir, preproc))
             except ShdBidsError as error:
                 found.left_out[one.source_stem] = str(error)
     for name, reason in found.left_out.items():
@@ -163,49 +153,6 @@ def _series_dir(execution: ExecutionConfig) -> Path:
     if execution.input_type == "auto":
         preprocessed = is_preprocessed(execution.bids_dir)
     return execution.bids_dir if preprocessed else execution.output_dir
-
-
-def _complete(series: PreprocessedSeries, output_dir: Path) -> StudyScan:
-    """Find the mask and the responses of a series, and look at its header and gradients.
-
-    Raises
-    ------
-    ShdBidsError
-        If one of them is not there or cannot be used.
-    """
-
-    def place(suffix: str, extension: str, **extra: str) -> Path:
-        space = series.space_label
-        return output_dir / derivative_path(
-            series.entities, suffix=suffix, extension=extension, space=space, **extra
-        )
-
-    mask_file = place("mask", ".nii.gz", desc="brain")
-    responses = {
-        tissue: place("dwimap", ".txt", param="response", label=tissue) for tissue in TISSUES
-    }
-    there = {tissue: file for tissue, file in responses.items() if file.is_file()}
-    for file in (mask_file, responses["WM"]):
-        if not file.is_file():
-            raise BidsDataError(
-                f"{file} is missing. Run the participant level for it, with --level response at "
-                "least and without --response: a study is averaged from what its scans tell "
-                "themselves."
-            )
-    image, gradients = open_image(series.dwi_file), series.gradients
-    if len(image.shape) != 4:
-        raise ImageError(f"{series.dwi_file} is {len(image.shape)}-D; expected a 4-D series.")
-    table = read_gradients(gradients.files, gradients.convention, image.affine)
-    check_volume_count(table, image.shape[3], series.dwi_file.name)
-    return StudyScan(
-        series.source_stem,
-        series.dwi_file,
-        gradients,
-        mask_file,
-        there,
-        tuple(float(bval) for bval in read_shells(there["WM"])),
-        4e-9 * float(np.prod(image.shape)),
-    )
 
 
 def _alike(first: StudyScan, second: StudyScan) -> bool:

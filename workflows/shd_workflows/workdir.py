@@ -4,7 +4,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -135,11 +135,29 @@ def hold_participants(work_dir: Path, participant_labels: Sequence[str]) -> Iter
     """
     with ExitStack() as stack:
         for label in participant_labels:
-            try:  # released by the system when this process dies
-                stack.enter_context(FileLock(work_dir / f".sub-{label}.lock", timeout=0))
-            except Timeout as error:
-                raise WorkDirError(
-                    f"Another run of shd-bids is at work on participant {label} in {work_dir}. "
-                    "Wait for it, or give another --work-dir."
-                ) from error
+            stack.enter_context(_hold(work_dir, f"sub-{label}", f"participant {label}"))
+        yield
+
+
+def hold_group(work_dir: Path) -> AbstractContextManager[None]:
+    """Hold the place of the group level in the work directory.
+
+    Raises
+    ------
+    WorkDirError
+        When another run holds it.
+    """
+    return _hold(work_dir, "group", "the group level")
+
+
+@contextmanager
+def _hold(work_dir: Path, name: str, what: str) -> Iterator[None]:
+    try:  # released by the system when this process dies
+        lock = FileLock(work_dir / f".{name}.lock", timeout=0).acquire()
+    except Timeout as error:
+        raise WorkDirError(
+            f"Another run of shd-bids is at work on {what} in {work_dir}. Wait for it, or give "
+            "another --work-dir."
+        ) from error
+    with lock:
         yield

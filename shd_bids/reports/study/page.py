@@ -107,7 +107,7 @@ def write_study_report(
         "Distributions": _distributions(rows, spreads, outliers),
         "Responses": response_figures(rows, averages),
         "Network": _networks(networks, rows, spreads, outliers) if networks else "",
-        "Methods": methods_fragment(methods) if methods.strip() else "",
+        "Methods": methods_fragment(methods, "group") if methods.strip() else "",
         "About": _about(rows, facts or {}),
     }
     page_file = output_dir / "group.html"
