@@ -65,9 +65,9 @@ def write_model_card(fields: Mapping[str, Any]) -> str:
             "shd-bids BIDS_DIR OUTPUT_DIR participant --response GROUP_DIR --weights GROUP_DIR",
             "```",
             "",
-            "Responses are in scanner units: scans of another scanner or protocol, or with another "
-            "scaling of intensities, want a network and responses of their own. It was never shown "
-            "a scan from outside of this study, and no fibre orientation was known for any.",
+            "Responses are brought to the brightness of each scan. Scans of another scanner or "
+            "protocol want a network and responses of their own: this one was never shown a scan "
+            "from outside of its study, and no fibre orientation was known for any.",
             "",
             "## Data",
             "",
