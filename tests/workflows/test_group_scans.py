@@ -102,6 +102,15 @@ def test_a_series_that_lost_the_response_of_a_tissue_is_no_kind_of_its_own(
     assert "label-GM_dwimap.txt is missing" in _collect(execution).left_out["sub-04"]
 
 
+def test_a_thousand_series_do_not_hide_what_matters(
+    execution: ExecutionConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    _collect(execution)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "sub-04 is left out" in caplog.text
+
+
 def test_a_damaged_image_is_left_out(execution: ExecutionConfig) -> None:
     (execution.output_dir / "sub-03/dwi/sub-03_space-orig_desc-preproc_dwi.nii.gz").write_bytes(b"")
     assert "has zero bytes" in _collect(execution).left_out["sub-03"]

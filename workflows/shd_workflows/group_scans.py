@@ -1,7 +1,8 @@
 """The scans of a study: what the participant level has left of each, and which belong together."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,9 +99,10 @@ def collect_scans(
     dataset_dir = _series_dir(execution)
     for label in labels:
         try:
-            series = find_preprocessed(
-                dataset_dir, label, session_labels=execution.session_labels, filters=filters
-            )
+            with _quietly():
+                series = find_preprocessed(
+                    dataset_dir, label, session_labels=execution.session_labels, filters=filters
+                )
         except BidsDataError as error:
             found.left_out[f"sub-{label}"] = (
                 f"it has no preprocessed series: {error}"
@@ -116,6 +118,18 @@ def collect_scans(
     for name, reason in found.left_out.items():
         LOGGER.error("%s is left out: %s", name, reason)
     return found
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep back what a lookup tells of each series: a thousand of them would hide the rest."""
+    logger = logging.getLogger("shd_bids.bids")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def sort_by_kind(scans: Sequence[StudyScan]) -> list[StudyKind]:
