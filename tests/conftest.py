@@ -1,10 +1,11 @@
 """What many tests need: real data, small datasets, and the reasons to skip."""
 
 import json
+import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +36,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 has_gpu = torch.cuda.is_available()
             if not has_gpu:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(autouse=True)
+def _give_logging_back() -> Iterator[None]:
+    """Undo what a run in this process does to logging, which would hide messages from others."""
+    loggers = [logging.getLogger(name) for name in ("shd_bids", "shd_workflows")]
+    before = [(logger, logger.propagate, logger.level) for logger in loggers]
+    yield
+    for logger, propagate, level in before:
+        logger.propagate = propagate
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")
