@@ -86,10 +86,6 @@ class Study:
         """All series of all participants."""
         return [one for participant in self.participants for one in participant.series]
 
-    def in_state(self, state: State) -> list[StudyParticipant]:
-        """List the participants that came so far."""
-        return [one for one in self.participants if one.state is state]
-
 
 def read_study(output_dir: Path, labels: Sequence[str] | None = None) -> Study:
     """List what an output dataset holds of its participants.

@@ -4,11 +4,8 @@ import json
 import logging
 import shlex
 import sys
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +24,10 @@ from shd_bids.response.io import read_response
 from .group import group_wf_name, init_group_wf, network_model, network_path, response_path
 from .group_scans import StudyKind, collect_scans, find_participants, sort_by_kind
 from .logs import set_up_logging
-from .plugin import ResilientPlugin, TaskSettings
-from .run import configure_nipype, execute, write_dataset
-from .workdir import hold_group, prepare_work_dir, remember_step
+from .outcome import CONFIG_NAME
+from .plugin import TaskSettings
+from .run import configure_nipype, execute, make_plugin, new_run_id, write_dataset
+from .workdir import hold_group, prepare_work_dir
 
 LOGGER = logging.getLogger(__name__)
 _N_NAMED = 8  # on the page
@@ -102,13 +100,12 @@ def run_group(
     """
     execution = config.execution
     verbosity = 2 if execution.debug else execution.verbosity
-    run_id = f"{datetime.now():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
-    log_dir = execution.output_dir / "group/log" / run_id
+    log_dir = execution.output_dir / "group/log" / new_run_id()
     prepare_work_dir(execution.work_dir, bids_dir=execution.bids_dir, clean=execution.clean_workdir)
     with hold_group(execution.work_dir):
         write_dataset(config, container)
         log_dir.mkdir(parents=True, exist_ok=True)
-        write_config_file(config, log_dir / "shd-bids.toml")
+        write_config_file(config, log_dir / CONFIG_NAME)
         log_files = {"group": log_dir / "shd-bids.log"}
         set_up_logging(verbosity=verbosity, log_files=log_files)
         LOGGER.info("shd-bids %s, group level. %s", __version__, resources_text)
@@ -146,12 +143,7 @@ def _execute(
     outcome: GroupOutcome,
 ) -> list[StudyKind]:
     """Run the graph, note what failed, and give the kinds of scans whose graph came to its end."""
-    plugin = ResilientPlugin(
-        n_procs=config.resources.nprocs or 1,
-        memory_gb=config.resources.mem or 8.0,
-        settings=settings,
-        on_step=partial(remember_step, config.execution.work_dir),
-    )
+    plugin = make_plugin(config, settings)
     execute(workflow, plugin)
     outcome.messages += [failure.message for failure in plugin.failures]
     if plugin.unfinished and not outcome.messages:

@@ -76,7 +76,7 @@ def run_participants(
     """
     execution = config.execution
     verbosity = 2 if execution.debug else execution.verbosity
-    run_id = f"{datetime.now():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
+    run_id = new_run_id()
     set_up_logging(verbosity=verbosity, log_files={})
     labels = select_participants(execution.bids_dir, execution.participant_labels)
     filters = read_filter_file(execution.bids_filter_file) if execution.bids_filter_file else {}
@@ -103,12 +103,7 @@ def run_participants(
         configure_nipype(config)
         workflow = build_workflow(config, outcomes)
         settings = TaskSettings(log_files=log_files, verbosity=verbosity, gpus=tuple(gpus))
-        plugin = ResilientPlugin(
-            n_procs=config.resources.nprocs or 1,
-            memory_gb=config.resources.mem or 8.0,
-            settings=settings,
-            on_step=partial(remember_step, execution.work_dir),
-        )
+        plugin = make_plugin(config, settings)
         if execution.write_graph:
             _write_graphs(workflow, outcomes)
         execute(workflow, plugin)
@@ -255,6 +250,21 @@ def _plan(
                 shells,
                 ", ".join(plan.models),
             )
+
+
+def new_run_id() -> str:
+    """Name the log folder of a run: by its time, and by what no other run has."""
+    return f"{datetime.now():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
+
+
+def make_plugin(config: RunConfig, settings: TaskSettings) -> ResilientPlugin:
+    """Make what runs a graph within the resources, and remembers what each step took."""
+    return ResilientPlugin(
+        n_procs=config.resources.nprocs or 1,
+        memory_gb=config.resources.mem or 8.0,
+        settings=settings,
+        on_step=partial(remember_step, config.execution.work_dir),
+    )
 
 
 def configure_nipype(config: RunConfig) -> None:
