@@ -266,7 +266,12 @@ class ScanStream:
         stamps = [
             f"{file}:{file.stat().st_size}:{file.stat().st_mtime_ns}"
             for scan in self.scans
-            for file in (scan.dwi_file, scan.gradients_file, scan.mask_file)
+            for file in (
+                scan.dwi_file,
+                scan.gradients_file,
+                scan.mask_file,
+                *scan.responses.values(),
+            )
             if file.is_file()
         ]
         return [digest("\n".join([*stamps, str(self.reader.random_seed)]).encode())]
