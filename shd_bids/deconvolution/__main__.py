@@ -8,7 +8,7 @@ from shd_bids.errors import ShdBidsError
 
 from .allocation import keep_freed_memory
 from .job import Job, run_job
-from .parallel import join_team
+from .parallel import end_process, join_team
 
 
 def main() -> int:
@@ -21,6 +21,8 @@ def main() -> int:
             if not team.is_first:
                 logging.getLogger().setLevel(logging.WARNING)
             run_job(job, team)
+    except SystemExit as end:  # asked to end, and saved
+        return int(end.code or 0)
     except ShdBidsError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -28,4 +30,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from shd_bids.deconvolution.gradient import BatchGradient
 from shd_bids.deconvolution.losses import LossWeights, ShdLoss
 from shd_bids.deconvolution.network import ShdNetwork
-from shd_bids.deconvolution.parallel import Team, join_team
+from shd_bids.deconvolution.parallel import Team, end_process, join_team
 from shd_bids.deconvolution.patches import MaskedScan, PatchSampler
 from shd_bids.deconvolution.predict import predict
 from shd_bids.deconvolution.train import train
@@ -85,3 +85,4 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    end_process(0)
