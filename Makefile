@@ -1,4 +1,5 @@
-# make install | demo | test | test-slow | lint: nothing else is needed on a machine with Python and make.
+# make install | demo | test | test-slow | lint, and test-faults | test-fuzz | test-cluster |
+# test-container, which are parts of test-slow: nothing else is needed on a machine with Python and make.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ DEMO := demo
 # a process of ours per core is faster than threads that compete for it
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install demo test test-slow lint clean
+.PHONY: install demo test test-slow test-faults test-fuzz test-cluster test-container lint clean
 
 install: $(STAMP)
 
@@ -32,6 +33,10 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+# the last two install Debian packages and want to be root
+test-faults test-fuzz test-cluster test-container: test-%: $(STAMP)
+	$(BIN)/python -m pytest -m slow tests/$* $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
