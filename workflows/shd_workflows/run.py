@@ -24,6 +24,7 @@ from shd_bids.bids.description import dataset_description, write_dataset_files
 from shd_bids.bids.files import write_text
 from shd_bids.config import RunConfig, write_config_file
 from shd_bids.errors import OutputError, ShdBidsError
+from shd_bids.interfaces.process import run_tool
 from shd_bids.reports.versions import machine_facts
 
 from .boilerplate import found_text, participant_methods, participant_sections, study_methods
@@ -285,13 +286,15 @@ def configure_nipype(config: RunConfig) -> None:
 
 def _write_graphs(workflow: LiterateWorkflow, outcomes: Sequence[Outcome]) -> None:
     """Write each participant's graph to its log folder, drawn if Graphviz is there."""
-    kind = "svg" if shutil.which("dot") else "dot"
     for outcome in outcomes:
         participant_wf = workflow.get_node(participant_wf_name(outcome.label))
-        if participant_wf is not None:
-            participant_wf.write_graph(
-                str(outcome.log_dir / "graph.dot"), graph2use="colored", format=kind
-            )
+        if participant_wf is None:
+            continue
+        dot_file = outcome.log_dir / "graph.dot"
+        participant_wf.write_graph(str(dot_file), graph2use="colored", format="dot")
+        if shutil.which("dot"):  # not by nipype, which would hand the name to a shell
+            drawn = dot_file.with_suffix(".svg")
+            run_tool(["dot", "-Tsvg", f"-o{drawn}", str(dot_file)], outcome.log_dir)
 
 
 def execute(workflow: LiterateWorkflow, plugin: ResilientPlugin) -> None:
