@@ -24,6 +24,7 @@ from .derivatives import (
     model_label,
 )
 from .ingest import init_ingest_wf
+from .memory import steps_gb
 from .own_results import (
     add_own_figures,
     init_own_fit_wf,
@@ -327,7 +328,7 @@ def _add_tracts(
         n_voxel=round(plan.size_gb(1) / 4e-9),
         size_gb=plan.size_gb(),
         n_threads=n_threads,
-        mem_gb=config.resources.mem or 8.0,
+        mem_gb=steps_gb(config.resources),
         model=model,
         tissues=("WM",) if model == "csd" else response_tissues(config.response, plan.shell_bvals),
         voxel_mm=_output_voxel_mm(plan, config),

@@ -28,8 +28,10 @@ from shd_bids.interfaces.process import run_tool
 from shd_bids.reports.versions import machine_facts
 
 from .boilerplate import found_text, participant_methods, participant_sections, study_methods
+from .disk import account_for, tell_lack
 from .logs import set_up_logging
 from .manifest import earlier_figures, planned_files
+from .memory import steps_gb, tell_large_steps
 from .outcome import CONFIG_NAME, METHODS_NAME, STUDY_NAME, Outcome, judge_outcomes
 from .own_results import is_identity, own_figures
 from .pages import write_citations, write_page
@@ -103,6 +105,8 @@ def run_participants(
             write_dataset(config, container, references)
         configure_nipype(config)
         workflow = build_workflow(config, outcomes)
+        tell_large_steps(workflow, config.resources)
+        tell_lack(outcomes, config)
         settings = TaskSettings(log_files=log_files, verbosity=verbosity, gpus=tuple(gpus))
         plugin = make_plugin(config, settings)
         if execution.write_graph:
@@ -262,7 +266,7 @@ def make_plugin(config: RunConfig, settings: TaskSettings) -> ResilientPlugin:
     """Make what runs a graph within the resources, and remembers what each step took."""
     return ResilientPlugin(
         n_procs=config.resources.nprocs or 1,
-        memory_gb=config.resources.mem or 8.0,
+        memory_gb=steps_gb(config.resources),
         settings=settings,
         on_step=partial(remember_step, config.execution.work_dir),
     )
@@ -353,7 +357,7 @@ def _report(
             messages=outcome.messages,
             steps={name: use for name, use in steps.items() if outcome.owns(name)},
             resources_text=resources_text,
-            machine=machine,
+            machine={**machine, "Work directory": account_for(outcome, config)},
             earlier=earlier_figures(figures_dir, made),
             toml=(outcome.log_dir / CONFIG_NAME).read_text(encoding="utf-8"),
             methods=text,
