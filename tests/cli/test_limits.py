@@ -5,12 +5,12 @@ import os
 import resource
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 
 import pytest
+from control_groups import limited_group
 
-from shd_bids.cli.limits import Allowed, _groups, allowed_cores, allowed_memory_gb
+from shd_bids.cli.limits import Allowed, allowed_cores, allowed_memory_gb
 
 _VERSION_2 = "29 22 0:26 {shown} /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
 _VERSION_1 = (
@@ -145,40 +145,19 @@ def test_the_limit_of_the_address_space_counts(tmp_path):
     assert done.stdout.strip() == "Allowed(amount=3.0, source='ulimit -v')"
 
 
-@pytest.fixture
-def limited_group():
-    """Make a control group below our own with 400 MB, and remove it afterwards."""
-    folder = next(_groups("memory", Path("/")), None)
-    name = f"shd-bids-test-{uuid.uuid4().hex[:8]}"
-    try:
-        group = folder / name if folder else None
-        group.mkdir()
-    except (OSError, AttributeError) as error:
-        pytest.skip(f"no control group can be made here: {error}")
-    try:
-        limit = group / "memory.limit_in_bytes"
-        limit = limit if limit.exists() else group / "memory.max"
-        limit.write_text("400000000")
-        yield group
-    except OSError as error:
-        pytest.skip(f"no limit can be set here: {error}")
-    finally:
-        group.rmdir()
-
-
-def test_the_kernels_own_group_is_found(limited_group):
+def test_the_kernels_own_group_is_found():
     code = (
         "import json\nfrom shd_bids.cli.limits import allowed_memory_gb\n"
         "found = allowed_memory_gb()\nprint(json.dumps([found.amount, found.source]))"
     )
-    tasks = limited_group / "cgroup.procs"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        preexec_fn=lambda: tasks.write_text(str(os.getpid())),
-    )
+    with limited_group(400_000_000) as (group, enter):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            preexec_fn=enter,
+        )
     amount, source = json.loads(done.stdout)
     assert amount == pytest.approx(0.4, abs=1e-4)
-    assert Path(source).parent == limited_group
+    assert Path(source).parent == group

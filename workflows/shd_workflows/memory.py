@@ -4,7 +4,8 @@ import logging
 
 from niworkflows.engine.workflows import LiterateWorkflow
 
-from shd_bids.config import ResourcesConfig
+from shd_bids.config import SHD_MODELS, DeconvConfig, ResourcesConfig
+from shd_bids.deconvolution.presets import get_preset
 
 from .plugin import readable_name
 
@@ -13,6 +14,53 @@ LOGGER = logging.getLogger(__name__)
 PROGRAM_GB = 0.6
 _LEAST_GB = 0.5
 _DEFAULT_GB = 8.0
+
+_FLOAT_GB = 4e-9
+_TORCH_GB = 0.7  # of a process that computes with PyTorch, before any image is loaded
+_CARD_GB = 2.5  # of one that has a card
+_PREDICTED = 12.5  # arrays of a tile that are held at once while a network is applied
+_TRAINED = 45  # and of a batch while it is trained: those of all layers
+_WORKER_GB = 0.3  # of a process that fits voxels beside others
+
+
+def fit_gb(
+    model: str,
+    deconv: DeconvConfig,
+    *,
+    n_voxel: int,
+    size_gb: float,
+    coefficients_gb: float,
+    n_threads: int,
+) -> float:
+    """Estimate the memory that a fit takes of the machine, GB.
+
+    On a card the network's arrays are not the machine's; elsewhere they are most of what a fit
+    takes, and do not grow with the scan beyond the size of a tile.
+
+    Parameters
+    ----------
+    model
+        One of the models of `--fod-model`.
+    deconv
+        Settings of the stage, resolved.
+    n_voxel
+        Of an image.
+    size_gb, coefficients_gb
+        Of the series and of the harmonics as 32-bit floats.
+    n_threads
+        Of one step; classical models start as many processes.
+    """
+    images_gb = 3 * size_gb + 3 * coefficients_gb
+    if model not in SHD_MODELS:
+        return 0.5 + _WORKER_GB * n_threads + images_gb
+    if deconv.device == "cuda":
+        return _CARD_GB + images_gb
+    preset = get_preset(deconv.shd_preset or "fast")
+    edge = min(preset.tile, n_voxel ** (1 / 3)) + 2 * preset.halo
+    array_gb = 6 * preset.n_side**2 * preset.filters * _FLOAT_GB  # of a voxel
+    tile_gb = _PREDICTED * edge**3 * array_gb
+    batch_gb = _TRAINED * preset.batch * preset.patch**3 * array_gb
+    return _TORCH_GB + max(tile_gb, batch_gb) + images_gb
 
 
 def steps_gb(resources: ResourcesConfig) -> float:

@@ -283,6 +283,7 @@ def _add_fit(
         preproc=config.preproc,
         size_gb=plan.size_gb(),
         coefficients_gb=coefficients_gb,
+        n_voxel=_n_voxel(plan),
         n_threads=config.resources.omp_nthreads or 1,
         checkpoint_dir=_checkpoint_dir(config.execution.work_dir, plan, label),
         n_direction=plan.shell_counts[-1] if plan.shell_counts else 0,
@@ -325,7 +326,7 @@ def _add_tracts(
         atlases=atlases,
         with_t1w=tissue_wf is not None,
         random_seed=config.deconv.random_seed,
-        n_voxel=round(plan.size_gb(1) / 4e-9),
+        n_voxel=_n_voxel(plan),
         size_gb=plan.size_gb(),
         n_threads=n_threads,
         mem_gb=steps_gb(config.resources),
@@ -401,6 +402,11 @@ def _init_input_wf(plan: SeriesPlan, config: RunConfig, n_threads: int) -> Liter
 
 def _checkpoint_dir(work_dir: Path, plan: SeriesPlan, label: str) -> Path:
     return work_dir / "checkpoints" / plan.series.source_stem / label
+
+
+def _n_voxel(plan: SeriesPlan) -> int:
+    """Count the voxels of an image that models are fitted to."""
+    return round(plan.size_gb(1) / 4e-9)
 
 
 def _output_voxel_mm(plan: SeriesPlan, config: RunConfig) -> tuple[float, ...]:
