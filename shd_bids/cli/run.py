@@ -127,6 +127,8 @@ def _prepare_environment(n_threads: int) -> None:
     """Set what libraries read when they are imported, here and in every process started later."""
     for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"):
         os.environ[f"{name}_NUM_THREADS"] = str(n_threads)
+    for name in ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = str(n_threads)
     os.environ["NIPYPE_NO_ET"] = "1"
     os.environ["NIPYPE_NO_MATLAB"] = "1"
     os.environ["MPLBACKEND"] = "Agg"

@@ -86,6 +86,13 @@ class ExecutionConfig:
         bool, Option("process nothing; write the methods text to logs/CITATION.*")
     ] = False
     clean_workdir: Annotated[bool, Option("empty the work directory first")] = False
+    clean_workdir_after: Annotated[
+        bool,
+        Option(
+            "remove a participant's intermediate results when it is finished; those of one that "
+            "failed stay"
+        ),
+    ] = False
     stop_on_first_crash: Annotated[bool, Option("stop everything at the first failure")] = False
     write_graph: Annotated[bool, Option("write the graph of steps to the log folder")] = False
     debug: Annotated[bool, Option("show tracebacks and debugging messages")] = False

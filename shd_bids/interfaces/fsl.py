@@ -8,12 +8,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from jaxtyping import Float
-from nipype.interfaces.fsl import TOPUP
 
 from shd_bids.dwi.transforms import PhaseEncoding
-from shd_bids.errors import ConfigError
+from shd_bids.errors import ConfigError, ShdBidsError
 
 from .nifti import read_array
+from .process import run_tool
+
+_N_LINE = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,18 +80,19 @@ def run_topup(
         row[3] = encoding.readout_s
     np.savetxt(work_dir / "encodings.txt", rows, fmt="%d %d %d %.8f")
     odd = any(length % 2 for length in images.shape[1:])
-    outputs = (
-        TOPUP(
-            in_file=str(work_dir / "b0s.nii.gz"),
-            encoding_file=str(work_dir / "encodings.txt"),
-            config="b02b0_1.cnf" if odd else "b02b0.cnf",
-            output_type="NIFTI_GZ",
+    # All names are relative to the folder that it runs in: FSL takes some apart at special signs.
+    command = ["topup", "--imain=b0s.nii.gz", "--datain=encodings.txt", "--out=topup"]
+    command += [f"--config=b02b0{'_1' if odd else ''}.cnf"]
+    command += ["--fout=field.nii.gz", "--iout=corrected.nii.gz"]
+    done = run_tool(command, work_dir, {"FSLOUTPUTTYPE": "NIFTI_GZ"})
+    if done.returncode != 0:
+        said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-_N_LINE:])
+        raise ShdBidsError(
+            f"FSL's topup failed ({done.returncode}):\n{said}\nUse --sdc reverse-phase to do "
+            "without FSL."
         )
-        .run(cwd=str(work_dir))
-        .outputs
-    )
     field, corrected = (
-        read_array(file)[::turn] for file in (outputs.out_field, outputs.out_corrected)
+        read_array(str(work_dir / f"{name}.nii.gz"))[::turn] for name in ("field", "corrected")
     )
-    motion = np.loadtxt(outputs.out_movpar, ndmin=2)
+    motion = np.loadtxt(work_dir / "topup_movpar.txt", ndmin=2)
     return TopupResult(field, np.moveaxis(corrected, -1, 0).clip(0), motion)

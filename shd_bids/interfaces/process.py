@@ -80,6 +80,44 @@ def run_program(
     raise ShdBidsError(_last_word(complaints) or f"The fit ended with exit code {code}.")
 
 
+def run_tool(
+    command: Sequence[str], cwd: Path, environment: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run another suite's program to its end, and end with it.
+
+    nipype's own CommandLine joins its words into one line for a shell, which would take a name
+    apart at its spaces and run what stands in it; here each word arrives as it is.
+
+    Parameters
+    ----------
+    command
+        Program and arguments.
+    cwd
+        Where it runs.
+    environment
+        Variables beside those of this process.
+
+    Returns
+    -------
+    CompletedProcess
+        With its exit code and all that it said.
+    """
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        preexec_fn=_tie_to_parent(),
+    )
+    for line in (done.stdout + done.stderr).splitlines():
+        LOGGER.debug("%s: %s", command[0], line)
+    return done
+
+
 def _last_word(complaints: Sequence[str]) -> str:
     """Give the last line, or what a process of several said before torchrun's account of it."""
     started = next(

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
-    CommandLine,
-    CommandLineInputSpec,
     File,
     SimpleInterface,
     TraitedSpec,
@@ -26,6 +24,7 @@ from shd_bids.tractography.weights import (
 )
 
 from .nifti import read_affine, read_array, read_mask, write_array
+from .process import run_tool
 from .series import SeriesInputSpec, load_series
 
 _N_LINE = 5
@@ -44,26 +43,6 @@ _LIFE_COLUMN = {
     "Units": "1",
 }
 _MIN_WHITE = 0.1
-
-
-class _TckSift2InputSpec(CommandLineInputSpec):
-    tck_file = File(exists=True, mandatory=True, argstr="%s", position=-3, desc="streamlines")
-    fod_file = File(exists=True, mandatory=True, argstr="%s", position=-2, desc="WM harmonics")
-    weights_file = traits.Str("weights.txt", usedefault=True, argstr="%s", position=-1)
-    mu_file = traits.Str("mu.txt", usedefault=True, argstr="-out_mu %s")
-    act_file = File(exists=True, argstr="-act %s", desc="five tissues")
-    n_threads = traits.Int(1, usedefault=True, argstr="-nthreads %d", nohash=True)
-    quiet = traits.Bool(True, usedefault=True, argstr="-quiet")
-    force = traits.Bool(True, usedefault=True, argstr="-force", desc="a node may run again")
-
-
-class TckSift2(CommandLine):
-    """Call MRtrix3's tcksift2."""
-
-    _cmd = "tcksift2"
-    input_spec = _TckSift2InputSpec
-    output_spec = TraitedSpec
-    _terminal_output = "allatonce"
 
 
 class _WeighBySift2InputSpec(BaseInterfaceInputSpec):
@@ -101,12 +80,12 @@ class WeighBySift2(SimpleInterface):
             self._results["weights_file"] = write_weights(no_weights, out_file)
             return runtime
         choose_method("sift2")
-        command = TckSift2(
-            tck_file=spec.tck_file, fod_file=spec.fod_files["WM"], n_threads=spec.n_threads
-        )
+        command = ["tcksift2", "-nthreads", spec.n_threads, "-quiet"]
+        command += ["-force", "-out_mu", "mu.txt"]  # a node may run again
         if act_file := self._write_tissues(out):
-            command.inputs.act_file = act_file
-        ended = command.run(cwd=str(out), ignore_exception=True).runtime
+            command += ["-act", act_file]
+        command += [spec.tck_file, spec.fod_files["WM"], "weights.txt"]
+        ended = run_tool(list(map(str, command)), out)
         if ended.returncode != 0:
             said = "\n".join((ended.stderr or ended.stdout).strip().splitlines()[-_N_LINE:])
             raise TrackingError(

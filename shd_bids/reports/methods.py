@@ -24,6 +24,8 @@ _PAGE = """\
 <html lang="en">
 <head>
 <meta charset="utf-8"/>
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
+style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"/>
 <meta name="viewport" content="width=device-width, initial-scale=1"/>
 <title>shd-bids: {title}</title>
 <link rel="icon" href="data:,"/>
@@ -168,7 +170,7 @@ def html_text(text: str, level: int = 4) -> str:
     works = _told_apart(cited_keys(text))
     blocks = []
     for block in re.split(r"\n\s*\n", _cite(_tidy(text), works, linked=True).strip()):
-        safe = _inline(escape(block.strip(), quote=False))
+        safe = _inline(escape(block.strip()))
         heading = re.match(r"(#{1,6})\s+(.*)", safe)
         if heading:
             blocks.append(f"<h{level}>{heading.group(2)}</h{level}>")
@@ -176,7 +178,7 @@ def html_text(text: str, level: int = 4) -> str:
             blocks.append(f"<p>{safe}</p>")
     if works:
         items = (
-            f'<li id="ref-{key}">{_inline(escape(work.markdown, quote=False))}</li>'
+            f'<li id="ref-{key}">{_inline(escape(work.markdown))}</li>'
             for key, work in works.items()
         )
         blocks += [f"<h{level}>References</h{level}>", "<ul>", *items, "</ul>"]

@@ -60,6 +60,23 @@ def test_sift2_gives_bundles_the_ratio_of_their_volumes(tmp_path, monkeypatch):
     assert found.found["SIFT2AnatomicalConstraint"]
 
 
+@pytest.mark.parametrize(
+    "name", ["a b", "a;touch pwned;", "$(touch pwned)", "a\ntouch pwned", "-x"]
+)
+def test_a_name_reaches_the_program_as_it_is(tmp_path, monkeypatch, name):
+    files = _files(tmp_path, AFFINES["ras"], n_lines=(2, 1), tissues=("WM", "CSF"))
+    hostile = tmp_path / name
+    hostile.mkdir()
+    files["tck_file"] = str(Path(files["tck_file"]).rename(hostile / "a.tck"))
+    _pretend(
+        tmp_path, monkeypatch, "echo 0.1 > mu.txt; for w; do echo \"$w\"; done > said\n"
+        "echo 1 2 3 > weights.txt"
+    )  # fmt: skip
+    WeighBySift2(**files).run()
+    assert files["tck_file"] in (tmp_path / "said").read_text()
+    assert not list(tmp_path.rglob("pwned"))
+
+
 def test_no_streamlines_have_no_weights(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     files = _files(tmp_path, AFFINES["ras"], n_lines=(0, 0))

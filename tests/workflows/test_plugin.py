@@ -2,8 +2,11 @@
 
 import logging
 import os
+import subprocess
+import sys
 
 import pytest
+from control_groups import limited_group
 from nipype import Function, Node, Workflow, config
 from shd_workflows.plugin import ResilientPlugin, TaskSettings
 
@@ -135,3 +138,52 @@ def test_a_node_says_nothing_to_the_other_participants_logs(tmp_path, make_graph
     make_graph(free=_add).run(plugin=ResilientPlugin(n_procs=1, memory_gb=1, settings=settings))
     assert "free" in logs["graph"].read_text()
     assert not logs["sub_02_wf"].exists()
+
+
+_GREEDY = """
+import sys
+from pathlib import Path
+from nipype import Function, Node, Workflow
+from shd_workflows.plugin import ResilientPlugin
+
+def fill():
+    held = []
+    while True:
+        held.append(b"x" * 50_000_000)
+
+def count():
+    return 3
+
+def main():
+    graph = Workflow("graph", base_dir=sys.argv[1])
+    graph.config["execution"] = {"crashdump_dir": sys.argv[1], "crashfile_format": "txt"}
+    nodes = [Node(Function([], ["out"], f), name=f.__name__, mem_gb=0.1) for f in (fill, count)]
+    graph.add_nodes(nodes)
+    plugin = ResilientPlugin(n_procs=1, memory_gb=1.0)
+    try:
+        graph.run(plugin=plugin)
+    except RuntimeError:
+        pass
+    print(plugin.failures[0].message)
+    print([name.split(".")[-1] for name in plugin.unfinished])
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_a_step_that_the_kernel_ends_for_memory_is_told_and_the_others_finish(tmp_path):
+    script = tmp_path / "greedy.py"
+    script.write_text(_GREEDY)
+    with limited_group(1_500_000_000) as (_, enter):
+        done = subprocess.run(
+            [sys.executable, script, tmp_path],
+            capture_output=True,
+            text=True,
+            preexec_fn=enter,
+        )
+    said = done.stdout.strip().splitlines()
+    assert done.returncode == 0, done.stderr
+    assert "fill failed: The process of graph.fill ended" in said[-2]
+    assert "killed by SIGKILL. Most often the system ran out of memory" in said[-2]
+    assert said[-1] == "['fill']"

@@ -1,6 +1,7 @@
 """A work directory is resumed only by its own version and dataset, and never shared."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -52,6 +53,39 @@ def test_cleaning_refuses_a_folder_that_is_not_ours(tmp_path):
     with pytest.raises(WorkDirError, match="shd-bids did not make"):
         prepare_work_dir(tmp_path, bids_dir=tmp_path, clean=True)
     assert (tmp_path / "thesis.txt").exists()
+
+
+def test_cleaning_refuses_while_another_run_is_at_work(tmp_path):
+    prepare_work_dir(tmp_path, bids_dir=tmp_path, clean=False)
+    (tmp_path / "half-done").mkdir()
+    with (
+        hold_participants(tmp_path, ["01"]),
+        pytest.raises(WorkDirError, match="Another run of shd-bids is at work on sub-01"),
+    ):
+        prepare_work_dir(tmp_path, bids_dir=tmp_path, clean=True)
+    assert (tmp_path / "half-done").exists()
+    prepare_work_dir(tmp_path, bids_dir=tmp_path, clean=True)
+    assert not (tmp_path / "half-done").exists()
+
+
+@pytest.mark.parametrize("name", [STAMP_NAME, "shd_bids_wf", "checkpoints"])
+def test_what_another_user_left_is_refused(tmp_path, monkeypatch, name):
+    if name == STAMP_NAME:
+        prepare_work_dir(tmp_path, bids_dir=tmp_path, clean=False)
+    else:
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr("shd_workflows.workdir._own_number", lambda _: os.getuid() + 1)
+    with pytest.raises(WorkDirError, match=rf"{name} belongs to another user.*--work-dir"):
+        prepare_work_dir(tmp_path, bids_dir=tmp_path, clean=False)
+
+
+@pytest.mark.parametrize(("mode", "is_open"), [(0o777, True), (0o1777, False), (0o775, False)])
+def test_a_folder_that_anybody_may_write_to_is_told_of(tmp_path, caplog, mode, is_open):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work").chmod(mode)
+    with caplog.at_level("WARNING", logger="shd_workflows"):
+        prepare_work_dir(tmp_path / "work", bids_dir=tmp_path, clean=False)
+    assert ("Other users may write to" in caplog.text) is is_open
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

@@ -10,6 +10,7 @@ from shd_bids.config import SHD_MODELS, DeconvConfig, PreprocConfig
 from shd_bids.interfaces.deconvolution import FitFodf
 from shd_bids.interfaces.tractography import ComputeMaps, FindPeaks
 
+from .memory import fit_gb
 from .model_texts import describe_model
 
 _FITTED = ["fod_files", "fraction_files", "rmse_file", "weights_file", "history_file",
@@ -23,6 +24,7 @@ def init_deconvolution_wf(
     preproc: PreprocConfig,
     size_gb: float,
     coefficients_gb: float,
+    n_voxel: int,
     n_threads: int,
     checkpoint_dir: Path,
     n_direction: int = 0,
@@ -42,6 +44,8 @@ def init_deconvolution_wf(
         Size of the series as 32-bit floats, in GB.
     coefficients_gb
         Size of the harmonics as 32-bit floats, in GB.
+    n_voxel
+        Of an image.
     n_threads
         Threads of one step.
     checkpoint_dir
@@ -90,7 +94,14 @@ def init_deconvolution_wf(
         ),
         name="fit_fodf",
         n_procs=n_threads,
-        mem_gb=1.5 + 3 * size_gb + 3 * coefficients_gb,
+        mem_gb=fit_gb(
+            model,
+            deconv,
+            n_voxel=n_voxel,
+            size_gb=size_gb,
+            coefficients_gb=coefficients_gb,
+            n_threads=n_threads,
+        ),
     )
     if model in SHD_MODELS:
         on_gpu = deconv.device == "cuda"

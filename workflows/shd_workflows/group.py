@@ -12,6 +12,7 @@ from shd_bids.interfaces.group import AverageResponses, DescribeNetwork, TrainSt
 
 from .derivatives import model_label, own_uris, under
 from .group_scans import StudyKind
+from .memory import fit_gb
 from .model_texts import describe_study
 from .sources import dataset_links
 
@@ -150,7 +151,14 @@ def _add_network(
         ),
         name="train_study",
         n_procs=resources.nprocs or 1,  # scans are read while the network is trained
-        mem_gb=2.0 + 4 * max(scan.size_gb for scan in kind.scans),
+        mem_gb=fit_gb(
+            model,
+            deconv,
+            n_voxel=0,  # it is trained, and not applied to whole scans
+            size_gb=max(scan.size_gb for scan in kind.scans),
+            coefficients_gb=0.0,
+            n_threads=n_threads,
+        ),
     )
     if deconv.shd_steps is not None:
         train_study.inputs.n_step = deconv.shd_steps

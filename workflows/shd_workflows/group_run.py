@@ -24,6 +24,7 @@ from shd_bids.response.io import read_response
 from .group import group_wf_name, init_group_wf, network_model, network_path, response_path
 from .group_scans import StudyKind, collect_scans, find_participants, sort_by_kind
 from .logs import set_up_logging
+from .memory import tell_large_steps
 from .outcome import CONFIG_NAME
 from .plugin import TaskSettings
 from .run import configure_nipype, execute, make_plugin, new_run_id, write_dataset
@@ -143,6 +144,7 @@ def _execute(
     outcome: GroupOutcome,
 ) -> list[StudyKind]:
     """Run the graph, note what failed, and give the kinds of scans whose graph came to its end."""
+    tell_large_steps(workflow, config.resources)
     plugin = make_plugin(config, settings)
     execute(workflow, plugin)
     outcome.messages += [failure.message for failure in plugin.failures]

@@ -24,6 +24,7 @@ from .derivatives import (
     model_label,
 )
 from .ingest import init_ingest_wf
+from .memory import steps_gb
 from .own_results import (
     add_own_figures,
     init_own_fit_wf,
@@ -282,6 +283,7 @@ def _add_fit(
         preproc=config.preproc,
         size_gb=plan.size_gb(),
         coefficients_gb=coefficients_gb,
+        n_voxel=_n_voxel(plan),
         n_threads=config.resources.omp_nthreads or 1,
         checkpoint_dir=_checkpoint_dir(config.execution.work_dir, plan, label),
         n_direction=plan.shell_counts[-1] if plan.shell_counts else 0,
@@ -324,10 +326,10 @@ def _add_tracts(
         atlases=atlases,
         with_t1w=tissue_wf is not None,
         random_seed=config.deconv.random_seed,
-        n_voxel=round(plan.size_gb(1) / 4e-9),
+        n_voxel=_n_voxel(plan),
         size_gb=plan.size_gb(),
         n_threads=n_threads,
-        mem_gb=config.resources.mem or 8.0,
+        mem_gb=steps_gb(config.resources),
         model=model,
         tissues=("WM",) if model == "csd" else response_tissues(config.response, plan.shell_bvals),
         voxel_mm=_output_voxel_mm(plan, config),
@@ -400,6 +402,11 @@ def _init_input_wf(plan: SeriesPlan, config: RunConfig, n_threads: int) -> Liter
 
 def _checkpoint_dir(work_dir: Path, plan: SeriesPlan, label: str) -> Path:
     return work_dir / "checkpoints" / plan.series.source_stem / label
+
+
+def _n_voxel(plan: SeriesPlan) -> int:
+    """Count the voxels of an image that models are fitted to."""
+    return round(plan.size_gb(1) / 4e-9)
 
 
 def _output_voxel_mm(plan: SeriesPlan, config: RunConfig) -> tuple[float, ...]:

@@ -26,6 +26,7 @@ from typing import Any
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from .logs import set_up_logging
+from .threads import bound_threads
 from .usage import StepUse, held_gb, peak_gb, tell_excess
 
 LOGGER = logging.getLogger(__name__)
@@ -214,6 +215,7 @@ def _run_task(
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     own = {name: file for name, file in settings.log_files.items() if name in node.fullname}
     set_up_logging(verbosity=settings.verbosity, log_files=own)
+    bound_threads(node.n_procs or 1)
     result = run_node(node, updatehash, taskid)
     sender.send((result, peak_gb(shared_gb)))
     sender.close()

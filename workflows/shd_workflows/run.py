@@ -24,11 +24,14 @@ from shd_bids.bids.description import dataset_description, write_dataset_files
 from shd_bids.bids.files import write_text
 from shd_bids.config import RunConfig, write_config_file
 from shd_bids.errors import OutputError, ShdBidsError
+from shd_bids.interfaces.process import run_tool
 from shd_bids.reports.versions import machine_facts
 
 from .boilerplate import found_text, participant_methods, participant_sections, study_methods
+from .disk import account_for, tell_lack
 from .logs import set_up_logging
 from .manifest import earlier_figures, planned_files
+from .memory import steps_gb, tell_large_steps
 from .outcome import CONFIG_NAME, METHODS_NAME, STUDY_NAME, Outcome, judge_outcomes
 from .own_results import is_identity, own_figures
 from .pages import write_citations, write_page
@@ -102,6 +105,8 @@ def run_participants(
             write_dataset(config, container, references)
         configure_nipype(config)
         workflow = build_workflow(config, outcomes)
+        tell_large_steps(workflow, config.resources)
+        tell_lack(outcomes, config)
         settings = TaskSettings(log_files=log_files, verbosity=verbosity, gpus=tuple(gpus))
         plugin = make_plugin(config, settings)
         if execution.write_graph:
@@ -261,7 +266,7 @@ def make_plugin(config: RunConfig, settings: TaskSettings) -> ResilientPlugin:
     """Make what runs a graph within the resources, and remembers what each step took."""
     return ResilientPlugin(
         n_procs=config.resources.nprocs or 1,
-        memory_gb=config.resources.mem or 8.0,
+        memory_gb=steps_gb(config.resources),
         settings=settings,
         on_step=partial(remember_step, config.execution.work_dir),
     )
@@ -285,13 +290,15 @@ def configure_nipype(config: RunConfig) -> None:
 
 def _write_graphs(workflow: LiterateWorkflow, outcomes: Sequence[Outcome]) -> None:
     """Write each participant's graph to its log folder, drawn if Graphviz is there."""
-    kind = "svg" if shutil.which("dot") else "dot"
     for outcome in outcomes:
         participant_wf = workflow.get_node(participant_wf_name(outcome.label))
-        if participant_wf is not None:
-            participant_wf.write_graph(
-                str(outcome.log_dir / "graph.dot"), graph2use="colored", format=kind
-            )
+        if participant_wf is None:
+            continue
+        dot_file = outcome.log_dir / "graph.dot"
+        participant_wf.write_graph(str(dot_file), graph2use="colored", format="dot")
+        if shutil.which("dot"):  # not by nipype, which would hand the name to a shell
+            drawn = dot_file.with_suffix(".svg")
+            run_tool(["dot", "-Tsvg", f"-o{drawn}", str(dot_file)], outcome.log_dir)
 
 
 def execute(workflow: LiterateWorkflow, plugin: ResilientPlugin) -> None:
@@ -350,7 +357,7 @@ def _report(
             messages=outcome.messages,
             steps={name: use for name, use in steps.items() if outcome.owns(name)},
             resources_text=resources_text,
-            machine=machine,
+            machine={**machine, "Work directory": account_for(outcome, config)},
             earlier=earlier_figures(figures_dir, made),
             toml=(outcome.log_dir / CONFIG_NAME).read_text(encoding="utf-8"),
             methods=text,

@@ -2,7 +2,10 @@
 
 import json
 import logging
+import os
 import shutil
+import stat
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict
@@ -19,6 +22,7 @@ from .usage import StepUse
 LOGGER = logging.getLogger(__name__)
 STAMP_NAME = "shd-bids-work.json"
 _STEPS_NAME = "steps.jsonl"
+_LOCK_ENDING = ".lock"
 
 
 def prepare_work_dir(work_dir: Path, *, bids_dir: Path, clean: bool) -> None:
@@ -36,8 +40,8 @@ def prepare_work_dir(work_dir: Path, *, bids_dir: Path, clean: bool) -> None:
     Raises
     ------
     WorkDirError
-        When it was made by another version or from another dataset, or is to be emptied and was
-        not made by shd-bids.
+        When it was made by another version, from another dataset or by another user, or is to be
+        emptied and was not made by shd-bids, or another run is at work there.
     OutputError
         When it cannot be written.
     """
@@ -49,9 +53,7 @@ def prepare_work_dir(work_dir: Path, *, bids_dir: Path, clean: bool) -> None:
                 f"--clean-workdir would empty {work_dir}, which shd-bids did not make (it lacks "
                 f"{STAMP_NAME}). Empty it yourself, or give another --work-dir."
             )
-        LOGGER.info("Emptying the work directory %s.", work_dir)
-        for entry in work_dir.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        _empty(work_dir)
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -59,6 +61,7 @@ def prepare_work_dir(work_dir: Path, *, bids_dir: Path, clean: bool) -> None:
             f"The work directory {work_dir} cannot be made: {error.strerror}. Give a folder that "
             "can be written with --work-dir."
         ) from error
+    _check_owner(work_dir)
     if not stamp_file.is_file():
         write_json(stamp_file, wanted)
         return
@@ -72,6 +75,59 @@ def prepare_work_dir(work_dir: Path, *, bids_dir: Path, clean: bool) -> None:
                 f"The work directory {work_dir} belongs to {what} {found.get(key)}; this run is of "
                 f"{what} {wanted[key]}. Give another --work-dir, or --clean-workdir to start anew."
             )
+
+
+def _empty(work_dir: Path) -> None:
+    """Delete all that is in a work directory, unless another run is at work there."""
+    LOGGER.info("Emptying the work directory %s.", work_dir)
+    with ExitStack() as stack:
+        for lock_file in work_dir.glob(f".*{_LOCK_ENDING}"):
+            name = lock_file.name.removeprefix(".").removesuffix(_LOCK_ENDING)
+            stack.enter_context(_hold(work_dir, name, name))
+        for entry in work_dir.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+
+def _check_owner(work_dir: Path) -> None:
+    """Refuse what another user has left: nipype's results are pickles, which can run any code."""
+    own = _own_number(work_dir)
+    trusted = [work_dir / name for name in (STAMP_NAME, "shd_bids_wf", "checkpoints")]
+    for place in trusted:
+        if place.exists() and place.lstat().st_uid != own:
+            raise WorkDirError(
+                f"{place} belongs to another user (number {place.lstat().st_uid}, this run writes "
+                f"as {own}). Intermediate results can run code when they are read, so that only "
+                "one's own are taken. Give another --work-dir."
+            )
+    open_places = [place for place in (work_dir, *trusted[1:]) if _others_may_write(place)]
+    if open_places:
+        LOGGER.warning(
+            "Other users may write to %s. Intermediate results can run code when they are read: "
+            "`chmod o-w` it, or give a --work-dir that is yours alone.",
+            open_places[0],
+        )
+
+
+def _own_number(work_dir: Path) -> int:
+    """Tell as whom this run writes.
+
+    It is seen from a file that is written now, because some network and container file systems
+    show other owners than they were asked for.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=work_dir) as probe:
+            return os.fstat(probe.fileno()).st_uid
+    except OSError as error:
+        raise OutputError(
+            f"The work directory {work_dir} cannot be written to: {error.strerror}. Give another "
+            "with --work-dir."
+        ) from error
+
+
+def _others_may_write(place: Path) -> bool:
+    """Tell whether anybody may replace what lies in a folder; a sticky one keeps it in place."""
+    mode = place.stat().st_mode if place.is_dir() else 0
+    return bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX
 
 
 def remember_step(work_dir: Path, name: str, use: StepUse) -> None:
@@ -153,7 +209,7 @@ def hold_group(work_dir: Path) -> AbstractContextManager[None]:
 @contextmanager
 def _hold(work_dir: Path, name: str, what: str) -> Iterator[None]:
     try:  # released by the system when this process dies
-        lock = FileLock(work_dir / f".{name}.lock", timeout=0).acquire()
+        lock = FileLock(work_dir / f".{name}{_LOCK_ENDING}", timeout=0).acquire()
     except Timeout as error:
         raise WorkDirError(
             f"Another run of shd-bids is at work on {what} in {work_dir}. Wait for it, or give "

@@ -1,0 +1,48 @@
+"""What steps declare against what there is: said before anything runs."""
+
+from dataclasses import replace
+
+import pytest
+from nipype import Node, Workflow
+from nipype.interfaces.utility import IdentityInterface
+from shd_workflows.memory import PROGRAM_GB, fit_gb, steps_gb, tell_large_steps
+
+from shd_bids.config import DeconvConfig, ResourcesConfig
+
+
+@pytest.fixture
+def graph():
+    made = Workflow("graph")
+    sizes = {"small": 0.5, "large": 4.0, "larger": 9.25}
+    made.add_nodes([Node(IdentityInterface(["a"]), name=n, mem_gb=g) for n, g in sizes.items()])
+    return made
+
+
+def test_the_program_itself_counts():
+    assert steps_gb(ResourcesConfig(mem=16.0)) == 16.0 - PROGRAM_GB
+    assert steps_gb(ResourcesConfig(mem=1.0)) > 0
+
+
+def test_steps_larger_than_what_is_given_are_named_with_what_to_do(graph, caplog):
+    with caplog.at_level("WARNING", logger="shd_workflows"):
+        names = tell_large_steps(graph, ResourcesConfig(mem=3.0))
+    assert names == ["graph.larger", "graph.large"]
+    assert "2 steps declare more memory than the 2.4 GB that --mem 3 leaves" in caplog.text
+    assert "larger with 9.2 GB" in caplog.text or "larger with 9.3 GB" in caplog.text
+    assert "--shd-preset" in caplog.text
+
+
+def test_nothing_is_said_where_all_fits(graph, caplog):
+    assert tell_large_steps(graph, ResourcesConfig(mem=16.0)) == []
+    assert caplog.text == ""
+
+
+def test_a_larger_network_declares_more_and_a_card_takes_it_off_the_machine():
+    deconv = DeconvConfig(device="cpu", shd_preset="fast")
+    sizes = {"n_voxel": 200_000, "size_gb": 0.05, "coefficients_gb": 0.04, "n_threads": 1}
+    fast = fit_gb("shd-tv", deconv, **sizes)
+    standard = fit_gb("shd-tv", replace(deconv, shd_preset="standard"), **sizes)
+    on_card = fit_gb("shd-tv", replace(deconv, device="cuda", shd_preset="standard"), **sizes)
+    assert on_card < fast < standard
+    assert fit_gb("csd", deconv, **sizes) < fast
+    assert fit_gb("csd", deconv, **{**sizes, "n_threads": 8}) > fit_gb("csd", deconv, **sizes)
