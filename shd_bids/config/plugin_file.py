@@ -124,7 +124,7 @@ def _check(what: str, name: str, key: str, value: Any) -> Any:
     if key != "sbatch_args":
         return value
     try:
-        words: list[Any] = shlex.split(value) if isinstance(value, str) else value
+        words: Any = shlex.split(value) if isinstance(value, str) else value
         return [str(word) for word in words]
     except ValueError as error:
         raise ConfigError(f"{what}: {key} {value!r} cannot be read: {error}.") from error

