@@ -224,12 +224,14 @@ class SlurmPlugin(ResilientPlugin):
         if job.files.result in self._results:
             result, self._peaks_gb[job.node_name], seconds = read_pickle(job.files.result)
             self._started[job.node_name] = monotonic() - seconds  # without the time in the queue
+            self._pass_on(job)
             return result
         if job.ended is None:
             return None
         grace = _GRACE_SECONDS if job.state.name in ("COMPLETED", "") else _RESULT_SECONDS
         if monotonic() - job.ended <= grace or self._looked <= job.ended:
             return None
+        self._pass_on(job)
         return _failed(_describe_end(job))
 
     def _look(self) -> None:
@@ -285,7 +287,6 @@ class SlurmPlugin(ResilientPlugin):
         if job is None:
             super()._clear_task(taskid)
             return
-        self._pass_on(job)
         job.files.number.unlink(missing_ok=True)
         job.files.job.unlink(missing_ok=True)
         if job.files.result.exists():  # what Slurm said of others is kept
