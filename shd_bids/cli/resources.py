@@ -116,21 +116,31 @@ def resolve_resources(config: RunConfig) -> tuple[RunConfig, Machine]:
     DeviceError
         When `--device cuda` was asked for and PyTorch finds no usable card.
     ConfigError
-        When one step is to use more threads than there are processors.
+        When one step is to use more threads than there are processors, or Slurm is to be used and
+        is not there.
     """
     resources, deconv = config.resources, config.deconv
     cores, memory_gb = allowed_cores(), allowed_memory_gb()
-    nprocs = resources.nprocs or int(cores.amount)
+    plugin = config.execution.plugin
+    nprocs = resources.nprocs or plugin.arguments.get("n_procs") or int(cores.amount)
     threads = resources.omp_nthreads or min(nprocs, 8)
     if threads > nprocs:
         raise ConfigError(
             f"--omp-nthreads is {threads}, more than --nprocs {nprocs}; one step cannot use more "
             "threads than there are processors."
         )
-    mem = resources.mem or round(_SHARE * memory_gb.amount, 1)
+    mem = (
+        resources.mem
+        or float(plugin.arguments.get("memory_gb", 0))
+        or round(_SHARE * memory_gb.amount, 1)
+    )
     cards = Cards(0, "it was not asked for")
     if deconv.device != "cpu" and resources.gpus != 0:
         cards = check_gpu() if _may_have_gpu() else Cards(0, "no NVIDIA driver is visible")
+    if plugin.is_cluster and deconv.device == "cuda":  # only the job can see its cards
+        cards = Cards(resources.gpus or 1, "of the cluster")
+    if plugin.is_cluster:
+        _check_slurm()
     n_gpu, gpu_name = cards.count, cards.name
     if deconv.device == "cuda" and n_gpu == 0:
         raise DeviceError(
@@ -157,6 +167,17 @@ def resolve_resources(config: RunConfig) -> tuple[RunConfig, Machine]:
         deconv=replace(deconv, device=device, shd_preset=preset),
     )
     return resolved, Machine(sentence, _gpu_ids(n_gpu), cards.facts if n_gpu else {})
+
+
+def _check_slurm() -> None:
+    """Refuse to make jobs where Slurm's programs are not at hand, as in a container."""
+    missing = [name for name in ("sbatch", "squeue", "scancel") if shutil.which(name) is None]
+    if missing:
+        raise ConfigError(
+            f"--use-plugin asks for SLURM, but {', '.join(missing)} is not on PATH. Start shd-bids "
+            "where jobs are submitted, installed without a container; or run one job per "
+            "participant with the script that `shd-bids-slurm` prints."
+        )
 
 
 def _say_limits(given: ResourcesConfig, cores: Allowed, memory_gb: Allowed) -> str:
