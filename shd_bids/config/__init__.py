@@ -1,6 +1,6 @@
 """The settings of a run: each default, unit and allowed value in one place."""
 
-from .file import SECTIONS, build_config, read_config_file, write_config_file
+from .file import SECTIONS, build_config, config_text, read_config_file
 from .option import Option, options_of
 from .sections import (
     ANALYSIS_LEVELS,
@@ -43,7 +43,7 @@ __all__ = [
     "RunConfig",
     "TrackingConfig",
     "build_config",
+    "config_text",
     "options_of",
     "read_config_file",
-    "write_config_file",
 ]
