@@ -49,6 +49,10 @@ class WeightsError(ShdBidsError):
     """Network weights or a checkpoint cannot be read or do not fit the settings."""
 
 
+class DamagedFileError(WeightsError):
+    """A file of weights or a checkpoint is truncated, changed, or none at all."""
+
+
 class TrackingError(ShdBidsError):
     """Streamlines cannot be tracked, read, weighed or recognised."""
 

@@ -13,9 +13,9 @@ from shd_bids.config import (
     RunConfig,
     TrackingConfig,
     build_config,
+    config_text,
     options_of,
     read_config_file,
-    write_config_file,
 )
 from shd_bids.errors import ConfigError
 
@@ -40,12 +40,12 @@ def test_a_configuration_survives_the_way_through_toml(places, tmp_path):
         deconv=DeconvConfig(fod_models=("csd", "shd"), tv_weight=0.25, shd_steps=7),
         tracking=TrackingConfig(step_mm=0.5),
     )
-    write_config_file(config, tmp_path / "run.toml")
+    (tmp_path / "run.toml").write_text(config_text(config))
     assert build_config(read_config_file(tmp_path / "run.toml")) == config
 
 
 def test_what_is_not_set_is_left_out_of_the_file(places, tmp_path):
-    write_config_file(RunConfig(ExecutionConfig(**places)), tmp_path / "run.toml")
+    (tmp_path / "run.toml").write_text(config_text(RunConfig(ExecutionConfig(**places))))
     text = (tmp_path / "run.toml").read_text()
     assert "tv_weight" not in text
     assert "None" not in text

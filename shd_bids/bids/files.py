@@ -10,14 +10,16 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import SoftFileLock
 
+from shd_bids.bids.space import explain_write_error
 from shd_bids.errors import OutputError
 
+_LONGEST_PREFIX = 32  # letters, so that a long name still has room for what mkstemp adds
 _GZIP_LEAST = 18  # bytes of a header and a trailer
 
 
@@ -139,19 +141,28 @@ def _temporary_beside(path: Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        prefix = f".{path.name[:_LONGEST_PREFIX]}."
+        handle, name = tempfile.mkstemp(prefix=prefix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
+        _settle(temporary)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
         raise OutputError(
-            f"Cannot write {path}: {error.strerror or error}. Check free space and permissions."
+            f"Cannot write {path}: {explain_write_error(error, path.parent)}"
         ) from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # of a disk that has become read-only
+                temporary.unlink(missing_ok=True)
+
+
+def _settle(file: Path) -> None:
+    """Have the disk hold a file before its name does, so that no loss of power leaves it empty."""
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
 
 
 def _umask() -> int:

@@ -19,6 +19,7 @@ from .limits import Allowed, allowed_cores, allowed_memory_gb
 from .weights import read_preset
 
 _SHARE = 0.9  # of the memory that is allowed: some is left for the page cache and for others
+_GPU_PATIENCE_S = 300  # a driver that is broken may never answer
 _GPU_CHECK = """
 import json, torch
 if torch.version.cuda is None:
@@ -55,9 +56,13 @@ class Cards:
 
 def check_gpu() -> Cards:
     """Ask PyTorch, in a short child process, which cards it can use."""
-    done = subprocess.run(
-        [sys.executable, "-c", _GPU_CHECK], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", _GPU_CHECK]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_GPU_PATIENCE_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Cards(0, f"PyTorch got no answer from the driver for {_GPU_PATIENCE_S} s")
     if done.returncode == 0:
         return _read_cards(done.stdout.strip().splitlines()[-1], _driver_version())
     reason = done.stderr.strip().splitlines() or [f"the check ended with code {done.returncode}"]
@@ -165,6 +170,8 @@ def resolve_resources(config: RunConfig) -> tuple[RunConfig, Machine]:
         config,
         resources=replace(resources, nprocs=nprocs, omp_nthreads=threads, mem=mem, gpus=n_gpu),
         deconv=replace(deconv, device=device, shd_preset=preset),
+        # The preset is not among them: it decides the result, and so is kept on other machines.
+        chosen=_left_to_machine(config),
     )
     return resolved, Machine(sentence, _gpu_ids(n_gpu), cards.facts if n_gpu else {})
 
@@ -196,6 +203,12 @@ def _say_limits(given: ResourcesConfig, cores: Allowed, memory_gb: Allowed) -> s
         elif asked is None and allowed.source:
             said += f" Limited to {allowed.amount:.3g} {unit} by {source}."
     return said
+
+
+def _left_to_machine(config: RunConfig) -> tuple[str, ...]:
+    """Name the settings of the machine that nobody asked for."""
+    left = [f"resources.{name}" for name, value in vars(config.resources).items() if value is None]
+    return tuple(["deconv.device"] * (config.deconv.device == "auto") + left)
 
 
 def _may_have_gpu() -> bool:

@@ -1,9 +1,8 @@
 """What `--weights` names: a file of network weights, or a folder that holds it.
 
-The head of a safetensors file is JSON behind its length, so that torch need not be imported here.
+Everything is looked at before anything runs; torch need not be imported for that.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from shd_bids.errors import ConfigError, WeightsError
 from .kinds import check_one_kind
 
 _PATTERN = "*desc-weights_model.safetensors"
-_LARGEST_HEAD = 100_000_000  # bytes; what safetensors itself allows
+_TOLD = ("n_side", "n_level", "filters", "n_order", "n_shell", "tissues")
 
 
 def find_weights_file(place: Path, models: Sequence[str] = ()) -> Path:
@@ -53,18 +52,17 @@ def read_preset(file: Path) -> str | None:
     Raises
     ------
     WeightsError
-        When the file cannot be read.
+        When the file is damaged or holds no network of shd-bids.
     """
+    from shd_bids.deconvolution.tensor_file import check_numbers, read_text  # NumPy takes a second
+
     try:
-        with file.open("rb") as content:
-            n_byte = int.from_bytes(content.read(8), "little")
-            if n_byte > min(_LARGEST_HEAD, file.stat().st_size):
-                raise ValueError("the head is longer than the file")
-            head = json.loads(content.read(n_byte))
-        preset = head.get("__metadata__", {}).get("preset")
-    except (OSError, ValueError, AttributeError) as error:
-        raise WeightsError(
-            f"--weights {file} cannot be read as a safetensors file ({error}). Give a file that "
-            "shd-bids wrote."
-        ) from error
-    return str(preset) if preset else None
+        text = read_text(file)
+        if missing := [name for name in _TOLD if name not in text]:
+            raise WeightsError(
+                f"{file} was not written by shd-bids: its text tells no {', '.join(missing)}."
+            )
+        check_numbers(file)
+    except WeightsError as error:
+        raise WeightsError(f"--weights {error}") from error
+    return text.get("preset")

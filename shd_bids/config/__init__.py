@@ -1,6 +1,6 @@
 """The settings of a run: each default, unit and allowed value in one place."""
 
-from .file import SECTIONS, build_config, read_config_file, write_config_file
+from .file import SECTIONS, build_config, config_text, read_config_file
 from .option import Option, options_of
 from .plugin_file import PluginSettings, read_plugin_file
 from .sections import (
@@ -45,8 +45,8 @@ __all__ = [
     "RunConfig",
     "TrackingConfig",
     "build_config",
+    "config_text",
     "options_of",
     "read_config_file",
     "read_plugin_file",
-    "write_config_file",
 ]

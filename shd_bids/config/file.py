@@ -1,6 +1,7 @@
 """The configuration as TOML: written beside the results, and given back with `--config-file`."""
 
 import dataclasses
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,11 @@ from shd_bids.errors import ConfigError
 
 from .sections import RunConfig
 
-SECTIONS: dict[str, type[Any]] = get_type_hints(RunConfig)
+SECTIONS: dict[str, type[Any]] = {
+    name: kind
+    for name, kind in get_type_hints(RunConfig).items()
+    if kind.__module__ == RunConfig.__module__
+}
 
 
 def read_config_file(config_file: Path) -> dict[str, dict[str, Any]]:
@@ -55,11 +60,18 @@ def read_config_file(config_file: Path) -> dict[str, dict[str, Any]]:
     return table
 
 
-def write_config_file(config: RunConfig, config_file: Path) -> None:
-    """Write the whole configuration as TOML; settings that are not set are left out."""
+def config_text(config: RunConfig) -> str:
+    """Give what was asked for as TOML, and what the machine chose as comments.
+
+    So the text means the same on another machine: what was left to the machine still is.
+    """
     import tomli_w  # only here, so that --help and --version do not wait for it
 
-    config_file.write_bytes(tomli_w.dumps(config.to_table()).encode())
+    text = tomli_w.dumps(config.to_table())
+    if not config.chosen:
+        return text
+    choices = (f"# {name} = {json.dumps(value)}" for name, value in config.choices().items())
+    return "\n".join(["# Left to the machine, which chose:", *choices, "", text])
 
 
 def build_config(table: Mapping[str, Mapping[str, Any]]) -> RunConfig:

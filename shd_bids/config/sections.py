@@ -483,7 +483,14 @@ class ResourcesConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that a run depends on."""
+    """Everything that a run depends on.
+
+    Attributes
+    ----------
+    chosen
+        Settings that were left to the machine, as ``section.name``: they hold what it chose, and
+        are not written down as if they had been asked for.
+    """
 
     execution: ExecutionConfig
     preproc: PreprocConfig = field(default_factory=PreprocConfig)
@@ -492,6 +499,7 @@ class RunConfig:
     deconv: DeconvConfig = field(default_factory=DeconvConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)
+    chosen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.execution.analysis_level != "group":
@@ -506,14 +514,23 @@ class RunConfig:
                 )
 
     def to_table(self) -> dict[str, dict[str, Any]]:
-        """Give the settings as plain values by section; those that are not set are left out."""
+        """Give what was asked for as plain values by section; what is not set is left out."""
         return {
-            section.name: {
-                name: _plain(value)
-                for name, value in vars(getattr(self, section.name)).items()
-                if value is not None
+            name: {
+                key: _plain(value)
+                for key, value in vars(section).items()
+                if value is not None and f"{name}.{key}" not in self.chosen
             }
-            for section in dataclasses.fields(self)
+            for name, section in vars(self).items()
+            if dataclasses.is_dataclass(section)
+        }
+
+    def choices(self) -> dict[str, Any]:
+        """Give what the machine chose, as plain values by ``section.name``."""
+        return {
+            place: _plain(getattr(getattr(self, section), name))
+            for place in self.chosen
+            for section, _, name in [place.partition(".")]
         }
 
 

@@ -4,18 +4,22 @@ Both are safetensors files, which hold tensors and text and cannot run code.
 """
 
 import json
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 
 from shd_bids import __version__
-from shd_bids.errors import WeightsError
+from shd_bids.bids.space import explain_write_error
+from shd_bids.errors import OutputError, WeightsError
 
 from .network import NetworkSettings, ShdNetwork
+from .tensor_file import DIGEST, list_differences, read_text, tensor_digest
 from .unet import NetworkForm
 
 _TENSOR = "__tensor__"
@@ -47,23 +51,29 @@ def _restore(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
 
 
 def _write(tensors: dict[str, torch.Tensor], metadata: dict[str, str], file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
+    digest = tensor_digest(save(tensors, metadata))
+    content = save(tensors, metadata | {DIGEST: digest})
     # Always the same name: a process that is killed here leaves one file, which the next replaces.
     temporary = file.with_name(f".{file.name}.tmp")
-    temporary.write_bytes(save(tensors, metadata))  # save_file would name another one at random
-    temporary.replace(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())  # no loss of power leaves an empty file under its name
+        temporary.replace(file)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"Cannot write {file}: {explain_write_error(error, file.parent)}"
+        ) from error
 
 
 def _read(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    try:
-        with safe_open(file, framework="pt") as content:
-            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118  # not a dict
-            return tensors, content.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"{file} cannot be read as a safetensors file ({error}). "
-            "Give the file that shd-bids wrote, or delete it to start again."
-        ) from error
+    text = read_text(file)
+    with safe_open(file, framework="pt") as content:
+        return {name: content.get_tensor(name) for name in content.keys()}, text  # noqa: SIM118  # not a dict
 
 
 def save_checkpoint(
@@ -92,7 +102,8 @@ def load_checkpoint(file: Path, settings: Mapping[str, Any] | None = None) -> di
     Raises
     ------
     WeightsError
-        If the file is damaged, of another version or saved with other settings.
+        If the file is of another version or saved with other settings; if it is damaged, the
+        subclass DamagedFileError.
     """
     if not file.is_file():
         return None
@@ -134,17 +145,19 @@ def load_weights(network: ShdNetwork, file: Path) -> None:
     """
     tensors, metadata = _read(file)
     expected = network.settings.to_metadata()
-    differing = [
-        f"{key} is {metadata.get(key, 'missing')}, needed {value}"
-        for key, value in expected.items()
-        if metadata.get(key) != value
-    ]
-    if differing:
+    if differing := list_differences(metadata, expected):
         raise WeightsError(
             f"The weights in {file} do not fit this run: {'; '.join(differing)}. "
             "Choose the --shd-preset they were trained with and data with the same shells."
         )
-    network.load_state_dict(tensors)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:  # lists tensors that are missing or of another shape
+        said = " ".join(str(error).split())
+        raise WeightsError(
+            f"The weights in {file} do not fit the network that they say they are of: {said} "
+            "Give a file that shd-bids wrote."
+        ) from error
 
 
 def read_settings(file: Path) -> NetworkSettings:

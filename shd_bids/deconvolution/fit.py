@@ -24,7 +24,7 @@ from .parallel import Team
 from .patches import MaskedScan, crop_to_mask
 from .physics import Physics, hide_directions
 from .predict import predict
-from .presets import Preset
+from .presets import VARIANTS, Preset
 from .solution import FodfSolution
 from .train import train
 from .voxelwise import make_solution
@@ -33,8 +33,6 @@ LOGGER = logging.getLogger(__name__)
 
 #: What each model of this network is called in file names.
 SHD_LABELS = {"shd-tv": "shdtv", "shd": "shd", "esd": "esd", "rt-esd": "rtesd"}
-#: What sets the network of a model apart from that of SHD (and SHD-TV).
-_VARIANTS: dict[str, dict[str, Any]] = {"esd": {"spatial": False}, "rt-esd": {"form": "sphere"}}
 
 
 @dataclass(frozen=True)
@@ -184,7 +182,7 @@ def build_network(
         n_order=preset.n_order,
         n_shell=n_shell,
         tissues=tissues,
-        **_VARIANTS.get(model, {}),
+        **VARIANTS.get(model, {}),
     )
     return ShdNetwork(settings, lmax, generator)
 

@@ -1,9 +1,13 @@
 """Sizes and schedules of the network: how much accuracy for how much time."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from shd_bids.errors import ConfigError
 from shd_bids.sphere.harmonics import largest_degree
+
+#: What sets the network of a model apart from that of SHD (and SHD-TV).
+VARIANTS: dict[str, dict[str, Any]] = {"esd": {"spatial": False}, "rt-esd": {"form": "sphere"}}
 
 #: A study is trained for as many times the steps of one scan as it has scans, up to this.
 _MOST_SCANS_WORTH_STEPS = 8

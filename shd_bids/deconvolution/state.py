@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from shd_bids.errors import TrainingError
+from shd_bids.errors import DamagedFileError, OutputError, TrainingError
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .history import History
@@ -134,13 +134,27 @@ class TrainingState:
             self.step,
         )
 
-    def save(self, file: Path, settings: Mapping[str, Any]) -> None:
-        """Save the states that are kept, for a training with these settings."""
+    def save(self, file: Path, settings: Mapping[str, Any]) -> bool:
+        """Save the states that are kept, for a training with these settings.
+
+        Returns
+        -------
+        saved
+            Whether they could be; where not, as on a full disk, the log says why, the checkpoint
+            before stays, and the training may go on.
+        """
         kept = {"latest": self.latest, "good": self.good, "first": self.first}
-        save_checkpoint(kept, file, settings)
+        try:
+            save_checkpoint(kept, file, settings)
+        except OutputError as error:
+            LOGGER.warning("Training goes on without a new checkpoint. %s", error)
+            return False
+        return True
 
     def resume(self, file: Path | None, settings: Mapping[str, Any]) -> bool:
         """Go on from what the first process has saved; tell whether there was anything.
+
+        A file that is damaged, as the loss of power may leave it, counts as nothing.
 
         Raises
         ------
@@ -149,7 +163,10 @@ class TrainingState:
         """
         saved = None
         if file is not None and self.team.is_first:
-            saved = load_checkpoint(file, settings)
+            try:
+                saved = load_checkpoint(file, settings)
+            except DamagedFileError as error:
+                LOGGER.warning("The training starts anew: the checkpoint is damaged. %s", error)
         if (saved := self.team.follow(saved)) is None:
             return False
         self.latest, self.good, self.first = saved["latest"], saved["good"], saved["first"]

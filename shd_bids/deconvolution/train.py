@@ -132,17 +132,18 @@ def train(
         calibrate(network, sampler, preset.batch, compute_dtype, team)
         training.remember()
 
-    def save() -> None:
-        if checkpoint_file is not None and team.is_first:
-            training.save(checkpoint_file, settings)
+    def save() -> bool:
+        if checkpoint_file is None or not team.is_first:
+            return False
+        return training.save(checkpoint_file, settings)
 
     def save_at_the_end() -> None:
-        save()
-        LOGGER.warning(
-            "The process was asked to end; the training is saved up to step %d, from where the "
-            "same command goes on.",
-            training.latest["step"],
-        )
+        if save():
+            LOGGER.warning(
+                "The process was asked to end; the training is saved up to step %d, from where "
+                "the same command goes on.",
+                training.latest["step"],
+            )
 
     # The normalisation stays as calibrated: batch statistics vary from patch to patch, and a
     # network that has learnt with them deconvolves badly with their mean.

@@ -21,7 +21,7 @@ from shd_bids import __version__
 from shd_bids.bids.description import dataset_description
 from shd_bids.bids.names import derivative_path
 from shd_bids.config import DeconvConfig, ExecutionConfig, RunConfig, TrackingConfig
-from shd_bids.config.file import write_config_file
+from shd_bids.config.file import config_text
 
 #: By acquisition: volumes of each shell.
 ACQUISITIONS = {
@@ -88,10 +88,7 @@ def write_study(
         deconv=DeconvConfig(fod_models=("shd-tv", "csd"), shd_preset="fast", device="cpu"),
         tracking=TrackingConfig(n_streamlines=1000),
     )
-    config_file = root / "shd-bids.toml"
-    write_config_file(config, config_file)
-    settings, shared = config_file.read_text(), {a: _shared_files(a) for a in acquisitions}
-    config_file.unlink()
+    settings, shared = config_text(config), {a: _shared_files(a) for a in acquisitions}
     generator = np.random.default_rng(random_seed)
     for number in range(1, n_participant + 1):
         label, fate = f"{number:04d}", fate_of(number)

@@ -7,7 +7,7 @@ import pytest
 
 from shd_bids import __version__
 from shd_bids.cli.parser import build_parser, parse_arguments
-from shd_bids.config import write_config_file
+from shd_bids.config import config_text
 from shd_bids.errors import ConfigError
 
 
@@ -50,7 +50,7 @@ def test_flags_reach_their_sections(call):
 
 
 def test_a_flag_wins_over_the_file_and_the_file_over_the_default(call, tmp_path):
-    write_config_file(call("--lmax", "6", "--tv-weight", "0.1"), tmp_path / "run.toml")
+    (tmp_path / "run.toml").write_text(config_text(call("--lmax", "6", "--tv-weight", "0.1")))
     config = call("--config-file", str(tmp_path / "run.toml"), "--lmax", "10")
     assert config.deconv.lmax == 10
     assert config.deconv.tv_weight == 0.1
@@ -71,7 +71,7 @@ def test_files_that_are_named_stay_the_same_files_in_another_folder(call, tmp_pa
 
 def test_a_file_with_the_settings_of_a_run_gives_the_same_settings(call, tmp_path):
     config = call("--lmax", "6", "--participant-label", "01", "--debug")
-    write_config_file(config, tmp_path / "run.toml")
+    (tmp_path / "run.toml").write_text(config_text(config))
     assert call("--config-file", str(tmp_path / "run.toml")) == config
 
 

@@ -10,7 +10,7 @@ from shd_bids.bids.dataset import open_layout
 from shd_bids.bids.series import collect_series
 from shd_bids.bids.study import State, read_study
 from shd_bids.config import DeconvConfig, ExecutionConfig, RunConfig
-from shd_bids.config.file import write_config_file
+from shd_bids.config.file import config_text
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def promised(make_skeleton, tmp_path) -> Path:
                 file.touch()
     log_dir = tmp_path / "out/sub-01/log/20260101-000000_x"
     log_dir.mkdir(parents=True)
-    write_config_file(config, log_dir / "shd-bids.toml")
+    (log_dir / "shd-bids.toml").write_text(config_text(config))
     (tmp_path / "out/sub-01.html").touch()
     return tmp_path / "out"
 

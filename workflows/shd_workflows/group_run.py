@@ -14,8 +14,9 @@ from niworkflows.engine.workflows import LiterateWorkflow
 
 from shd_bids import __version__
 from shd_bids.bids.dataset import read_filter_file
+from shd_bids.bids.files import write_text
 from shd_bids.bids.study import read_study
-from shd_bids.config import LEVELS, RunConfig, write_config_file
+from shd_bids.config import LEVELS, RunConfig, config_text
 from shd_bids.reports.fragments import duration
 from shd_bids.reports.methods import write_citation
 from shd_bids.reports.study.page import StudyNetwork, write_study_report
@@ -106,7 +107,7 @@ def run_group(
     with hold_group(execution.work_dir):
         write_dataset(config, container)
         log_dir.mkdir(parents=True, exist_ok=True)
-        write_config_file(config, log_dir / CONFIG_NAME)
+        write_text(log_dir / CONFIG_NAME, config_text(config))
         log_files = {"group": log_dir / "shd-bids.log"}
         set_up_logging(verbosity=verbosity, log_files=log_files)
         LOGGER.info("shd-bids %s, group level. %s", __version__, resources_text)

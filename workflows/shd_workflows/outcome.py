@@ -1,12 +1,13 @@
 """How it went with each participant."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from traceback import format_exception
 
 from shd_bids.bids.files import write_text
-from shd_bids.errors import ShdBidsError
+from shd_bids.errors import OutputError, ShdBidsError
 
 from .participant import participant_wf_name
 from .plan import SeriesPlan
@@ -51,7 +52,8 @@ class Outcome:
         if not self.keeps_log:
             return
         text = "".join(format_exception(error))
-        write_text(self.log_dir / "crash-indexing.txt", f"Node: indexing\n\nTraceback:\n{text}")
+        with suppress(OutputError):  # of a full disk; the message is there
+            write_text(self.log_dir / "crash-indexing.txt", f"Node: indexing\n\nTraceback:\n{text}")
 
 
 def judge_outcomes(outcomes: Sequence[Outcome], plugin: ResilientPlugin) -> None:
@@ -65,14 +67,34 @@ def judge_outcomes(outcomes: Sequence[Outcome], plugin: ResilientPlugin) -> None
         After its run.
     """
     for outcome in outcomes:
-        outcome.messages += [
-            failure.message for failure in plugin.failures if outcome.owns(failure.node_name)
-        ]
+        outcome.messages += each_reason_once(
+            [failure.message for failure in plugin.failures if outcome.owns(failure.node_name)]
+        )
         missing = [name for name in plugin.unfinished if outcome.owns(name)]
         if missing and not outcome.messages:
-            outcome.messages.append(f"{len(missing)} steps were not run.")
+            why = f" {plugin.halted}" if plugin.halted else ""
+            outcome.messages.append(f"{len(missing)} steps were not run.{why}")
         own = participant_wf_name(outcome.label)
         left = {name.partition(f"{own}.")[2] for name in missing}
         outcome.made = [path for path, sink in outcome.planned.items() if sink not in left]
         outcome.messages += [text for plan in outcome.plans for text in plan.anat.undelivered]
         outcome.finished = bool(outcome.plans) and not missing and not outcome.messages
+
+
+def each_reason_once(messages: Sequence[str]) -> list[str]:
+    """Give each reason with the first step that failed for it, and name the others after it.
+
+    Examples
+    --------
+    >>> each_reason_once(["a failed: no room.", "b failed: no room.", "c failed: no room."])
+    ['a failed: no room. For the same reason failed b, c.']
+    """
+    steps: dict[str, list[str]] = {}
+    for message in messages:
+        step, _, reason = message.partition(" failed: ")
+        steps.setdefault(reason or message, []).append(step)
+    return [
+        (f"{first} failed: {reason}" if reason != first else reason)
+        + (f" For the same reason failed {', '.join(others)}." if others else "")
+        for reason, (first, *others) in steps.items()
+    ]

@@ -34,6 +34,7 @@ from .geometry_plan import GeometryPlan, plan_geometry
 from .own_plan import OwnPlan, keep_readable, plan_own
 from .sources import Series
 from .tracking_plan import plan_tracking
+from .weights_plan import check_weights
 
 LOGGER = logging.getLogger(__name__)
 
@@ -108,6 +109,8 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
     if isinstance(series, PreprocessedSeries) and series.own:
         series = replace(series, own=keep_readable(series.own, images[0], series.source_stem))
     shell_bvals, shell_counts = _find_shells(gradients, config.preproc)
+    models = choose_models(config.deconv.fod_models, n_shell=len(shell_bvals))
+    check_weights(config, models, len(shell_bvals))
     anat = plan_anat(series, config.anat)
     x, y, z, _ = images[0].shape
     plan = SeriesPlan(
@@ -119,7 +122,7 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
         ringing,
         anat,
         shell_bvals,
-        choose_models(config.deconv.fod_models, n_shell=len(shell_bvals)),
+        models,
         plan_tracking(config, anat, n_shell=len(shell_bvals)),
         shell_counts,
         _voxel_mm(images[0]),

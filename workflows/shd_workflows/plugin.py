@@ -20,13 +20,16 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from time import monotonic
-from traceback import format_exc
+from traceback import format_exc, format_exception
 from typing import Any
 
 from nipype import config as nipype_config
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
+from shd_bids.bids.space import explain_failure, explain_write_error
+
 from .logs import set_up_logging
+from .seals import discard_damaged, seal
 from .threads import bound_threads
 from .usage import StepUse, held_gb, peak_gb, tell_excess
 
@@ -85,6 +88,8 @@ class ResilientPlugin(MultiProcPlugin):
         Nodes that failed.
     used
         Time and memory by the name of each node that ran.
+    halted
+        Why the graph as a whole could not go on.
     """
 
     def __init__(
@@ -100,6 +105,7 @@ class ResilientPlugin(MultiProcPlugin):
         self.unfinished: set[str] = set()
         self.failures: list[Failure] = []
         self.used: dict[str, StepUse] = {}
+        self.halted = ""
         self._started: dict[str, float] = {}
         self._peaks_gb: dict[str, float] = {}
         super().__init__(
@@ -149,10 +155,26 @@ class ResilientPlugin(MultiProcPlugin):
     def _clean_queue(self, jobid: int, graph: Any, result: Any = None) -> Any:
         name = self.procs[jobid].fullname
         said = _last_error("".join(result["traceback"]) if result else format_exc())
+        node = self.procs[jobid]
+        work_dir = Path(node.base_dir or node.output_dir())
+        said = explain_failure(said, [work_dir, Path(os.environ.get("TMPDIR") or "/tmp")])
         message = f"{self.procs[jobid].name} failed: {said}"
         self.failures.append(Failure(name, message))
         LOGGER.error("%s failed: %s", readable_name(name), said)
         return super()._clean_queue(jobid, graph, result=result)
+
+    def _report_crash(self, node: Any, result: Any = None) -> str:
+        try:
+            return super()._report_crash(node, result=result)
+        except OSError as error:  # the others go on; what failed is said at the end
+            folder = Path(node.config["execution"]["crashdump_dir"] or ".")
+            LOGGER.error("No crash file: %s", explain_write_error(error, folder))
+            return ""
+
+    def _local_hash_check(self, jobid: int, graph: Any) -> bool:
+        node = self.procs[jobid]
+        discard_damaged(Path(node.output_dir()), readable_name(node.fullname))
+        return super()._local_hash_check(jobid, graph)
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         self._taskid += 1
@@ -220,7 +242,13 @@ def _run_task(
     own = {name: file for name, file in settings.log_files.items() if name in node.fullname}
     set_up_logging(verbosity=settings.verbosity, log_files=own)
     bound_threads(node.n_procs or 1)
-    result = run_node(node, updatehash, taskid)
+    try:
+        result = run_node(node, updatehash, taskid)
+    except OSError as error:  # the disk holds not even nipype's note of what failed
+        cause = error.__context__ or error
+        result = {"result": None, "traceback": format_exception(cause), "taskid": taskid}
+    if result.get("traceback") is None:
+        seal(Path(node.output_dir()))
     sender.send((result, peak_gb(shared_gb)))
     sender.close()
 

@@ -3,8 +3,10 @@
 import logging
 import os
 import shutil
+import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -23,7 +25,8 @@ from shd_bids.bids.dataset import (
 )
 from shd_bids.bids.description import dataset_description, write_dataset_files
 from shd_bids.bids.files import write_text
-from shd_bids.config import RunConfig, write_config_file
+from shd_bids.bids.space import explain_failure, explain_write_error, is_disk_error
+from shd_bids.config import RunConfig, config_text
 from shd_bids.errors import OutputError, ShdBidsError
 from shd_bids.interfaces.process import run_tool
 from shd_bids.reports.versions import machine_facts
@@ -97,7 +100,7 @@ def run_participants(
         log_files = {participant_wf_name(outcome.label): outcome.log_file for outcome in outcomes}
         for outcome in outcomes:
             outcome.log_dir.mkdir(parents=True, exist_ok=True)
-            write_config_file(config, outcome.log_dir / CONFIG_NAME)
+            write_text(outcome.log_dir / CONFIG_NAME, config_text(config))
         set_up_logging(verbosity=verbosity, log_files=log_files)
         LOGGER.info("shd-bids %s. %s", __version__, resources_text)
         _plan(config, outcomes, source, filters)
@@ -294,6 +297,7 @@ def configure_nipype(config: RunConfig) -> None:
             "execution": {
                 "crashfile_format": "txt",
                 "check_version": "false",
+                "create_report": "false",  # of nipype's own, which nobody reads
                 "hash_method": "timestamp",
                 "poll_sleep_duration": "0.02",
                 "remove_unnecessary_outputs": "false",
@@ -326,6 +330,11 @@ def execute(workflow: LiterateWorkflow, plugin: ResilientPlugin) -> None:
         workflow.run(plugin=plugin)
     except RuntimeError as error:  # how nipype says that nodes failed; the plugin knows which
         LOGGER.debug("%s", error)
+    except OSError as error:  # its own files; what was done until now is judged all the same
+        if not is_disk_error(error):
+            raise
+        plugin.halted = explain_write_error(error, Path(workflow.base_dir))
+        LOGGER.error("The graph cannot go on. %s", plugin.halted)
     finally:
         plugin.stop()
     LOGGER.info("The graph ended after %.0f s.", monotonic() - started)
@@ -350,32 +359,49 @@ def _report(
     failed = [outcome.label for outcome in outcomes if not outcome.finished]
     methods = study_methods(sections, container=container, failed=failed)
     for outcome in outcomes:
-        estimated = not config.response.files
-        found = ""
-        if outcome.finished:
-            found = found_text(output_dir, outcome.plans, estimated=estimated)
-        text = participant_methods(
-            sections[outcome.label],
-            container=container,
-            found=found,
-            failed=not outcome.finished,
-        )
-        write_text(outcome.log_dir / METHODS_NAME, text)
-        write_text(outcome.log_dir / STUDY_NAME, methods)
-        figures_dir = output_dir / f"sub-{outcome.label}" / "figures"
-        made = [*outcome.made, *own_figures(outcome.plans)]
-        write_page(
-            output_dir=output_dir,
-            label=outcome.label,
-            run_id=run_id,
-            plans=outcome.plans,
-            messages=outcome.messages,
-            steps={name: use for name, use in steps.items() if outcome.owns(name)},
-            resources_text=resources_text,
-            machine={**machine, "Work directory": account_for(outcome, config)},
-            earlier=earlier_figures(figures_dir, made),
-            toml=(outcome.log_dir / CONFIG_NAME).read_text(encoding="utf-8"),
-            methods=text,
-        )
+        with _surviving_disk(outcome):
+            estimated = not config.response.files
+            found = ""
+            if outcome.finished:
+                found = found_text(output_dir, outcome.plans, estimated=estimated)
+            text = participant_methods(
+                sections[outcome.label],
+                container=container,
+                found=found,
+                failed=not outcome.finished,
+            )
+            write_text(outcome.log_dir / METHODS_NAME, text)
+            write_text(outcome.log_dir / STUDY_NAME, methods)
+            figures_dir = output_dir / f"sub-{outcome.label}" / "figures"
+            made = [*outcome.made, *own_figures(outcome.plans)]
+            write_page(
+                output_dir=output_dir,
+                label=outcome.label,
+                run_id=run_id,
+                plans=outcome.plans,
+                messages=outcome.messages,
+                steps={name: use for name, use in steps.items() if outcome.owns(name)},
+                resources_text=resources_text,
+                machine={**machine, "Work directory": account_for(outcome, config)},
+                earlier=earlier_figures(figures_dir, made),
+                toml=config_text(config),
+                methods=text,
+            )
     if methods:
-        write_citations(output_dir, methods)
+        with _surviving_disk(*outcomes):
+            write_citations(output_dir, methods)
+
+
+@contextmanager
+def _surviving_disk(*outcomes: Outcome) -> Iterator[None]:
+    """Note what cannot be written with those whose page or text it is; others get theirs."""
+    try:
+        yield
+    except (OutputError, OSError) as error:
+        if not isinstance(error, OutputError) and not is_disk_error(error):
+            raise
+        said = explain_failure(str(error), [Path(tempfile.gettempdir())])
+        for outcome in outcomes:
+            outcome.finished = False
+            outcome.messages.append(said)
+            LOGGER.error("sub-%s: the report cannot be written: %s", outcome.label, said)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -65,10 +66,7 @@ def prepare_work_dir(work_dir: Path, *, bids_dir: Path, clean: bool) -> None:
     if not stamp_file.is_file():
         write_json(stamp_file, wanted)
         return
-    try:
-        found = json.loads(stamp_file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WorkDirError(f"{stamp_file} is damaged: {error}. Use --clean-workdir.") from error
+    found = _read_stamp(stamp_file)
     for key, what in (("version", "version"), ("bids_dir", "dataset")):
         if found.get(key) != wanted[key]:
             raise WorkDirError(
@@ -130,6 +128,19 @@ def _others_may_write(place: Path) -> bool:
     return bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX
 
 
+def _read_stamp(stamp_file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(stamp_file.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"it holds {found!r}")
+    except (OSError, ValueError) as error:
+        raise WorkDirError(
+            f"{stamp_file}, which tells what the work directory belongs to, is damaged ({error}). "
+            "Use --clean-workdir to start anew, or give another --work-dir."
+        ) from error
+    return found
+
+
 def remember_step(work_dir: Path, name: str, use: StepUse) -> None:
     """Keep what a node took, for runs that take it from the cache, also if this run is killed.
 
@@ -144,8 +155,9 @@ def remember_step(work_dir: Path, name: str, use: StepUse) -> None:
     use
         Its time and memory.
     """
-    with (work_dir / _STEPS_NAME).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"name": name, **asdict(use)}) + "\n")
+    line = json.dumps({"name": name, **asdict(use)}) + "\n"
+    with suppress(OSError), (work_dir / _STEPS_NAME).open("a", encoding="utf-8") as file:
+        file.write(line)  # on a full disk only a time is lost
 
 
 def recall_steps(work_dir: Path) -> dict[str, StepUse]:
@@ -167,7 +179,7 @@ def recall_steps(work_dir: Path) -> dict[str, StepUse]:
         known = {name: StepUse(float(seconds)) for name, seconds in found.items()}
     lines: list[str] = []
     with suppress(OSError):  # no step has ended yet
-        lines = (work_dir / _STEPS_NAME).read_text(encoding="utf-8").splitlines()
+        lines = (work_dir / _STEPS_NAME).read_text("utf-8", errors="replace").splitlines()
     for line in lines:
         with suppress(
             ValueError, KeyError, TypeError, AttributeError
