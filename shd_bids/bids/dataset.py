@@ -13,11 +13,25 @@ from bids.layout import BIDSLayout, Query
 from filelock import SoftFileLock
 
 from shd_bids.bids.index import SELECTION_FILE, build_index, find_database
+from shd_bids.bids.json_files import read_json_object
 from shd_bids.errors import BidsDataError, ConfigError
 
 LOGGER = logging.getLogger(__name__)
 
+_FILTER_FORM = (
+    'The file must hold an object of objects, such as {"dwi": {"acquisition": "multiband"}}.'
+)
 FILTER_KEYS = ("dwi", "t1w", "fmap")
+# a label of another participant, and what PyBIDS's search takes beside entities
+_NO_FILTERS = (
+    "subject",
+    "return_type",
+    "target",
+    "scope",
+    "regex_search",
+    "absolute_paths",
+    "invalid_filters",
+)
 _QUERIES = {"*": Query.ANY, "Query.ANY": Query.ANY, "Query.NONE": Query.NONE}
 
 
@@ -47,13 +61,7 @@ def read_dataset_description(bids_dir: Path) -> dict[str, Any]:
             f"{bids_dir} holds no dataset_description.json, which every BIDS dataset has at its "
             "root. Give the root folder of the dataset, the one that holds the sub-* folders."
         )
-    try:
-        fields = json.loads(file.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise BidsDataError(f"{file} is not JSON: {error}.") from error
-    if not isinstance(fields, dict):
-        raise BidsDataError(f"{file} holds {type(fields).__name__}; expected a JSON object.")
-    return fields
+    return read_json_object(file)
 
 
 def select_participants(bids_dir: Path, participant_labels: Sequence[str] = ()) -> list[str]:
@@ -173,16 +181,11 @@ def read_filter_file(file: Path) -> dict[str, dict[str, Any]]:
         If the file is missing or not of this form.
     """
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"--bids-filter-file: cannot read {file}: {error.strerror}.") from error
-    except ValueError as error:
-        raise ConfigError(f"--bids-filter-file: {file} is not JSON: {error}.") from error
-    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
-        raise ConfigError(
-            f"--bids-filter-file: {file} must hold an object of objects, such as "
-            '{"dwi": {"acquisition": "multiband"}}.'
-        )
+        content = read_json_object(file)
+    except BidsDataError as error:
+        raise ConfigError(f"--bids-filter-file: {error} {_FILTER_FORM}") from error
+    if not all(isinstance(query, dict) for query in content.values()):
+        raise ConfigError(f"--bids-filter-file: {file} holds something else. {_FILTER_FORM}")
     for key in content:
         if key not in FILTER_KEYS:
             LOGGER.warning(
@@ -191,7 +194,26 @@ def read_filter_file(file: Path) -> dict[str, dict[str, Any]]:
                 key,
                 ", ".join(FILTER_KEYS),
             )
+    for key in FILTER_KEYS:
+        _check_query(file, key, content.get(key, {}))
     return {key: _as_query(content[key]) for key in FILTER_KEYS if key in content}
+
+
+def _check_query(file: Path, key: str, filters: Mapping[str, Any]) -> None:
+    """Refuse what is no filter: settings of PyBIDS's search, another participant, no label."""
+    for name, value in filters.items():
+        if name in _NO_FILTERS:
+            raise ConfigError(
+                f"--bids-filter-file: {file} sets {key}.{name}, which is no entity; expected "
+                "entities such as acquisition, session or run. Participants are chosen with "
+                "--participant-label."
+            )
+        values = value if isinstance(value, list) else [value]
+        if not values or not all(isinstance(one, str | int | float | None) for one in values):
+            raise ConfigError(
+                f"--bids-filter-file: {file} sets {key}.{name} to {str(value)[:100]}; expected a "
+                'label, a number, null, "*" or a list of these.'
+            )
 
 
 def _as_query(filters: Mapping[str, Any]) -> dict[str, Any]:

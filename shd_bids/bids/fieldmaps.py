@@ -15,7 +15,7 @@ from bids.layout import BIDSLayout
 
 from shd_bids.bids.metadata import read_metadata
 from shd_bids.bids.phase_encoding import PhaseEncodingFields
-from shd_bids.bids.query import find_images
+from shd_bids.bids.query import find_images, refuse_twins
 from shd_bids.bids.runs import DwiRun, find_phase_encoding
 
 LOGGER = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ def find_fieldmaps(
     """
     query = {"datatype": "fmap", "suffix": "epi", "subject": participant_label, **filters}
     images = find_images(layout, query)
+    refuse_twins([Path(image.path) for image in images])
     metadata = {image.path: read_metadata(layout, Path(image.path)) for image in images}
     sources = {label for run in runs for label in _listed(run.metadata.get("B0FieldSource"))}
     same_session = [image for image in images if image.entities.get("session") == session_label]

@@ -29,7 +29,7 @@ def build_index(
     Returns
     -------
     BIDSLayout
-        Metadata included, derivatives left out.
+        Names alone: no file is read; derivatives are left out.
     """
     # pybids matches these against paths below the root that start with a slash
     folders = "|".join(_SKIPPED_FOLDERS)
@@ -39,7 +39,8 @@ def build_index(
     if sessions:
         kept = "|".join(re.escape(label) for label in sessions)
         ignore.append(re.compile(rf"^/sub-[^/]+/ses-(?!({kept})(/|$))"))
-    indexer = BIDSLayoutIndexer(validate=False, ignore=ignore, index_metadata=True)
+    # sidecars are read where they are needed: here a damaged one would stop all participants
+    indexer = BIDSLayoutIndexer(validate=False, ignore=ignore, index_metadata=False)
     return BIDSLayout(
         bids_dir, validate=False, derivatives=False, indexer=indexer, database_path=database_dir
     )

@@ -6,6 +6,7 @@ from typing import Any
 from bids.exceptions import NoMatchError
 from bids.layout import BIDSLayout
 
+from shd_bids.bids.json_files import read_json_object
 from shd_bids.errors import BidsDataError
 
 
@@ -23,8 +24,39 @@ def read_metadata(layout: BIDSLayout, image_file: Path) -> dict[str, Any]:
     -------
     dict[str, Any]
         Merged fields, the nearest file winning; empty without sidecars.
+
+    Raises
+    ------
+    BidsDataError
+        If a sidecar is not a JSON object.
     """
-    return dict(layout.get_metadata(str(image_file)))
+    root = Path(layout.root).absolute()
+    folders = [image_file.absolute().parent]
+    while folders[-1] != root and root in folders[-1].parents:
+        folders.append(folders[-1].parent)
+    fields: dict[str, Any] = {}
+    for folder in reversed(folders):
+        for file in _applicable(folder, image_file):
+            fields |= read_json_object(file)
+    return fields
+
+
+def _applicable(folder: Path, image_file: Path) -> list[Path]:
+    """List a folder's sidecars that apply to an image, those that say most of it last."""
+    *parts, suffix = image_file.name.partition(".")[0].split("_")
+    own = {_number_run(part) for part in parts}
+    found = []
+    for file in sorted(folder.glob(f"*{suffix}.json")):
+        *entities, name = file.name.removesuffix(".json").split("_")
+        if name == suffix and {_number_run(part) for part in entities} <= own:
+            found.append((len(entities), file))
+    return [file for _, file in sorted(found)]
+
+
+def _number_run(part: str) -> str:
+    """Make run-01 and run-1 one."""
+    key, _, label = part.partition("-")
+    return f"run-{int(label)}" if key == "run" and label.isdecimal() else part
 
 
 def find_gradient_files(layout: BIDSLayout, image_file: Path) -> tuple[Path, Path]:

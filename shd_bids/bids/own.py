@@ -4,7 +4,6 @@ Names alone decide what belongs together; whether it fits what is asked for now 
 that is planned.
 """
 
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from shd_bids.bids.generators import generators
+from shd_bids.bids.json_files import read_json_object
 from shd_bids.bids.names import BidsName, NamedSeries, derivative_path
+from shd_bids.errors import BidsDataError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -190,11 +191,10 @@ def read_fields(file: Path) -> dict[str, Any]:
     """Read the sidecar of a file; a missing or damaged one tells nothing."""
     sidecar = file.with_name(file.name.partition(".")[0] + ".json")
     try:
-        fields = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return read_json_object(sidecar)
+    except BidsDataError as error:
         LOGGER.debug("%s tells nothing of its file: %s", sidecar, error)
         return {}
-    return fields if isinstance(fields, dict) else {}
 
 
 def _of_series(

@@ -11,6 +11,8 @@ from nibabel.orientations import io_orientation
 LOGGER = logging.getLogger(__name__)
 
 _AXES = "ijk"
+_LONGEST_READOUT_S = 5.0  # no echo train lasts so long: such a number is in ms
+_MOST_LINES = 10_000.0
 # RAS+ axis and sense in which the index runs: AP goes from anterior to posterior
 _LABELS = {"LR": (0, 1), "RL": (0, -1), "PA": (1, 1), "AP": (1, -1), "IS": (2, 1), "SI": (2, -1)}
 
@@ -66,7 +68,8 @@ def read_phase_encoding(
     direction = _direction(metadata, direction_label, affine, name)
     if direction is None:
         return None
-    n_phase = shape[_AXES.index(direction[0])]
+    axis = _AXES.index(direction[0])
+    n_phase = shape[axis] if axis < len(shape) else 1
     return PhaseEncodingFields(direction, _readout_s(metadata, n_phase, name))
 
 
@@ -145,20 +148,23 @@ def _is_direction(value: object) -> TypeGuard[str]:
 
 def _readout_s(metadata: Mapping[str, Any], n_phase: int, name: str) -> float | None:
     total = metadata.get("TotalReadoutTime")
-    if _is_positive(total):
+    if _is_positive(total, _LONGEST_READOUT_S):
         return total
     if total is not None:
         LOGGER.warning(
-            "%s: TotalReadoutTime is %r, expected seconds; it is passed over.", name, total
+            "%s: TotalReadoutTime is %r, expected seconds, less than %g; it is passed over.",
+            name,
+            total,
+            _LONGEST_READOUT_S,
         )
     spacing = metadata.get("EffectiveEchoSpacing")
-    if not _is_positive(spacing):
+    if not _is_positive(spacing, _LONGEST_READOUT_S):
         return None
     n_recon = metadata.get("ReconMatrixPE")
-    n_line = int(n_recon) if _is_positive(n_recon) else n_phase
+    n_line = int(n_recon) if _is_positive(n_recon, _MOST_LINES) else n_phase
     # BIDS: between the centres of the first and last echo of the reconstructed matrix
     return spacing * (n_line - 1)
 
 
-def _is_positive(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < np.inf
+def _is_positive(value: object, limit: float) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < limit

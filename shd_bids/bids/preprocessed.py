@@ -4,7 +4,6 @@ They are found by the pattern of their names and not through PyBIDS: its index o
 refuses names that it has no rule for (``.b``, ``dwiref``, ``from-ACPC``) and reads every sidecar.
 """
 
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from shd_bids.bids.companions import Choices, find_companion, find_sidecar, list
 from shd_bids.bids.dataset import check_sessions, read_dataset_description, select_participants
 from shd_bids.bids.filters import matches
 from shd_bids.bids.generators import is_by_qsiprep
+from shd_bids.bids.json_files import read_json_object
 from shd_bids.bids.names import ENTITY_ORDER, BidsName, NamedSeries
 from shd_bids.bids.own import OwnResults, own_version
 from shd_bids.bids.preprocessed_files import (
@@ -200,13 +200,7 @@ def _preference(space: str | None) -> tuple[int, str]:
 
 
 def _read_json(file: Path | None) -> dict[str, Any]:
-    if file is None:
-        return {}
-    try:
-        fields = json.loads(file.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise BidsDataError(f"{file} is not JSON: {error}.") from error
-    return fields if isinstance(fields, dict) else {}
+    return {} if file is None else read_json_object(file)
 
 
 def _nothing_found(

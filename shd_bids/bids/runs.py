@@ -5,14 +5,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import nibabel as nib
 import numpy as np
 from bids.layout import BIDSLayout
-from nibabel.filebasedimages import ImageFileError
 
 from shd_bids.bids.metadata import find_gradient_files, read_metadata
+from shd_bids.bids.nifti import open_image
 from shd_bids.bids.phase_encoding import PhaseEncodingFields, are_opposite, read_phase_encoding
 from shd_bids.errors import BidsDataError
 
@@ -57,11 +56,14 @@ def read_run(layout: BIDSLayout, image: Any) -> DwiRun:
 def find_phase_encoding(
     file: Path, metadata: dict[str, Any], label: str | None
 ) -> PhaseEncodingFields | None:
-    """Read an image's phase encoding; None also where its header cannot be read."""
-    try:
-        header = _open(file)
-    except BidsDataError:
-        return None  # reading the image for good will say what is wrong with it
+    """Read an image's phase encoding from its metadata, else from its name and orientation.
+
+    Raises
+    ------
+    ImageError
+        If the image cannot be opened.
+    """
+    header = open_image(file)
     affine = np.asarray(header.affine, dtype=np.float64)
     return read_phase_encoding(metadata, header.shape, label, affine, name=file.name)
 
@@ -124,7 +126,7 @@ def check_same_grid(runs: Sequence[DwiRun]) -> None:
     """
     if len(runs) < 2:
         return
-    first, *others = [_open(run.dwi_file) for run in runs]
+    first, *others = [open_image(run.dwi_file) for run in runs]
     for run, other in zip(runs[1:], others, strict=True):
         same_shape = other.shape[:3] == first.shape[:3]
         if same_shape and np.allclose(other.affine, first.affine, atol=_AFFINE_TOLERANCE_MM):
@@ -154,10 +156,3 @@ def _n_weighted(run: DwiRun) -> int:
     except (OSError, ValueError):
         return 0  # reading the table for good will say what is wrong with it
     return sum(bval > 100 for bval in bvals)
-
-
-def _open(file: Path) -> nib.Nifti1Image:
-    try:
-        return cast(nib.Nifti1Image, nib.load(file))
-    except (OSError, EOFError, ImageFileError) as error:
-        raise BidsDataError(f"{file.name} cannot be read as NIfTI: {error}.") from error

@@ -11,7 +11,7 @@ from bids.layout import BIDSLayout
 
 from shd_bids.bids.fieldmaps import EpiFieldmap, find_fieldmaps, find_other_fieldmaps
 from shd_bids.bids.names import NamedSeries
-from shd_bids.bids.query import describe_missing, find_images, short_entities
+from shd_bids.bids.query import describe_missing, find_images, refuse_twins, short_entities
 from shd_bids.bids.runs import DwiRun, choose_runs, read_run
 from shd_bids.errors import BidsDataError
 
@@ -104,6 +104,7 @@ def collect_series(
     images = find_images(layout, query)
     if not images:
         raise BidsDataError(describe_missing(layout, query))
+    refuse_twins([Path(image.path) for image in images])
     groups: dict[tuple[tuple[str, str], ...], list[Any]] = defaultdict(list)
     for image in images:
         entities = short_entities(image)

@@ -1,6 +1,7 @@
 """Numbers out of gradient files, checked, and vectors brought to unit length."""
 
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,11 @@ from shd_bids.errors import GradientTableError
 
 LOGGER = logging.getLogger(__name__)
 
+# what C reads as a number; Python would take 1_000 and digits of any script as well
+_NUMBER = re.compile(
+    r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE
+)
+_SHOWN = 40  # letters of a word, in messages
 _LONGEST_VECTOR = 1.1
 _SCALING_TOLERANCE = 0.01  # of the squared length; MRtrix3 rescales b-values from here on
 
@@ -27,44 +33,60 @@ def read_numbers(file: Path, what: str) -> Float[np.ndarray, "row column"]:
     Returns
     -------
     Float[np.ndarray, "row column"]
-        Finite.
+        May hold NaN and infinity, which `refuse_infinite` refuses.
 
     Raises
     ------
     GradientTableError
-        If the file is missing, empty, not text, ragged, not numeric or not finite.
+        If the file is missing, empty, not text, ragged or not numeric.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise GradientTableError(f"There is no file {file}; it should hold the {what}.") from error
+    except OSError as error:
+        raise GradientTableError(
+            f"{file.name} cannot be read: {error.strerror or error}; it should hold the {what}."
+        ) from error
     except UnicodeDecodeError as error:
         raise GradientTableError(
-            f"{file.name} is not a text file; it should hold the {what}."
+            f"{file.name} is not a text file in UTF-8; it should hold the {what}. Save it as plain "
+            "text."
         ) from error
     lines = [line.partition("#")[0].replace(",", " ").split() for line in text.splitlines()]
     lines = [line for line in lines if line]
     if not lines:
         raise GradientTableError(f"{file.name} is empty; it should hold the {what}.")
+    for word in (word for line in lines for word in line):
+        if not _NUMBER.fullmatch(word):
+            shown = word if len(word) <= _SHOWN else word[:_SHOWN] + "..."
+            raise GradientTableError(
+                f"{file.name} holds something else than {what}: {shown!r}. Expected numbers, set "
+                "apart by blanks."
+            )
     counts = sorted({len(line) for line in lines})
     if len(counts) > 1:
         raise GradientTableError(
             f"{file.name} has rows of {counts[0]} and of {counts[-1]} numbers; expected rows of "
             "equal length. Was it cut short?"
         )
-    try:
-        numbers = np.array(lines, dtype=np.float64)
-    except ValueError as error:
+    return np.array([[float(word) for word in line] for line in lines])
+
+
+def refuse_infinite(numbers: Float[np.ndarray, "..."], name: str, what: str) -> None:
+    """Refuse numbers that are not finite.
+
+    Raises
+    ------
+    GradientTableError
+        With how many there are.
+    """
+    n_bad = int((~np.isfinite(numbers)).sum())
+    if n_bad:
         raise GradientTableError(
-            f"{file.name} holds something else than {what}: {error}."
-        ) from error
-    if not np.isfinite(numbers).all():
-        n_bad = int((~np.isfinite(numbers)).sum())
-        raise GradientTableError(
-            f"{file.name} holds {n_bad} entries that are NaN or infinite; expected finite {what}. "
-            "Write 0 0 0 as the vector of a b=0 volume."
+            f"{name} holds {n_bad} entries that are NaN or infinite; expected finite {what}. Write "
+            "0 0 0 as the vector of a b=0 volume."
         )
-    return numbers
 
 
 def scale_to_unit(

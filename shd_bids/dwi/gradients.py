@@ -12,17 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from shd_bids.bids.files import write_text
 from shd_bids.errors import GradientTableError
 
-from .gradient_text import normalise, read_numbers, scale_to_unit
+from .gradient_text import normalise, read_numbers, refuse_infinite, scale_to_unit
 
 LOGGER = logging.getLogger(__name__)
 
 MIN_DIRECTIONS = 6
 _REPEAT_ANGLE_DEG = 1.0
+_NEEDS_NO_VECTOR = 100.0  # s/mm²; converters write NaN as the direction of b=0
+_LARGEST_BVAL = 200_000.0  # s/mm², above what any scanner reaches
+_LARGEST_IN_MS = 50.0
+_LONGEST_ROW = 1.1  # of a unit vector in a `.b` file
 _FORMAT = "%.10g"
 
 
@@ -146,7 +150,16 @@ def read_mrtrix_gradients(file: Path) -> GradientTable:
         raise GradientTableError(
             f"{file.name} has {rows.shape[1]} columns; expected 4: x, y, z and b."
         )
-    return GradientTable(rows[:, 3].copy(), normalise(rows[:, :3]))
+    refuse_infinite(rows, file.name, "gradients")
+    bvals, bvecs = rows[:, 3].copy(), rows[:, :3]
+    _check_bvals(bvals, file.name)
+    longest = float(np.linalg.norm(bvecs, axis=1).max())
+    if longest > _LONGEST_ROW:
+        raise GradientTableError(
+            f"{file.name} holds a vector of length {longest:.3g}; expected unit vectors in columns "
+            "1 to 3 and b-values in column 4."
+        )
+    return GradientTable(bvals, normalise(bvecs))
 
 
 def read_gradients(
@@ -252,6 +265,17 @@ def check_gradients(table: GradientTable, *, b0_threshold: float, source: str) -
             f"{source} has no b=0 volume: its smallest b-value is {table.bvals.min():g}, expected "
             f"at most {b0_threshold:g} s/mm². Give a higher --b0-threshold if that one is meant."
         )
+    if not weighted.any():
+        largest = float(table.bvals.max())
+        raise GradientTableError(
+            f"{source}: all {table.n_volume} volumes count as b=0, because the largest b-value is "
+            f"{largest:g} and --b0-threshold {b0_threshold:g}; expected b-values in s/mm². "
+            + (
+                "Multiply them by 1000 if they are in ms/µm²."
+                if 0 < largest <= _LARGEST_IN_MS
+                else "There is nothing to estimate fibres from."
+            )
+        )
     bvecs = table.bvecs_ras[weighted]
     without = np.flatnonzero(weighted & (np.linalg.norm(table.bvecs_ras, axis=1) == 0))
     if len(without):
@@ -275,6 +299,35 @@ def check_gradients(table: GradientTable, *, b0_threshold: float, source: str) -
         )
 
 
+def find_b0(
+    bval_file: Path, image_name: str, n_volume: int, *, b0_threshold: float
+) -> Bool[np.ndarray, " volume"]:
+    """Find the b=0 volumes of an image that serves distortion correction alone.
+
+    Parameters
+    ----------
+    bval_file
+        Text, s/mm².
+    image_name, n_volume
+        Of its image.
+    b0_threshold
+        A volume with b up to this counts as b=0, s/mm².
+
+    Raises
+    ------
+    GradientTableError
+        If the file does not fit the image, or there is no b=0.
+    """
+    is_b0 = read_numbers(bval_file, "b-values").ravel() <= b0_threshold
+    if len(is_b0) != n_volume or not is_b0.any():
+        raise GradientTableError(
+            f"{bval_file.name} holds {len(is_b0)} b-values, {is_b0.sum()} of them b=0; expected "
+            f"{n_volume} for {image_name} with at least one b=0 to correct distortion with. Give a "
+            "higher --b0-threshold, or use --sdc none."
+        )
+    return is_b0
+
+
 def _read_bval_bvec(
     bval_file: Path, bvec_file: Path
 ) -> tuple[Float[np.ndarray, " volume"], Float[np.ndarray, "volume 3"]]:
@@ -293,11 +346,26 @@ def _read_bval_bvec(
             f"{bval_file.name} holds {len(bvals)} b-values, but {bvec_file.name} has "
             f"{vectors.shape[1]} vectors. Check that both belong to the same series."
         )
-    if np.any(bvals < 0):
-        raise GradientTableError(
-            f"{bval_file.name} holds the negative b-value {bvals.min():g}; expected 0 or more."
-        )
+    refuse_infinite(bvals, bval_file.name, "b-values")
+    _check_bvals(bvals, bval_file.name)
+    needless = np.isnan(vectors).any(axis=0) & (bvals <= _NEEDS_NO_VECTOR)
+    if needless.any():
+        LOGGER.info("%s: %d b=0 volumes have no vector.", bvec_file.name, needless.sum())
+        vectors = np.where(needless, 0.0, vectors)
+    refuse_infinite(vectors, bvec_file.name, "b-vectors")
     return scale_to_unit(bvals, vectors.T.copy(), bvec_file.name)
+
+
+def _check_bvals(bvals: Float[np.ndarray, " volume"], name: str) -> None:
+    if bvals.min() < 0:
+        raise GradientTableError(
+            f"{name} holds the negative b-value {bvals.min():g}; expected 0 or more."
+        )
+    if bvals.max() > _LARGEST_BVAL:
+        raise GradientTableError(
+            f"{name} holds the b-value {bvals.max():g}; expected s/mm², at most {_LARGEST_BVAL:g}. "
+            "Divide by 1,000,000 if they are in s/m²."
+        )
 
 
 def _image_axes(affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "3 3"]:

@@ -65,14 +65,15 @@ def remove_gibbs_ringing(
 
 
 def find_slice_axis(metadata: Mapping[str, Any]) -> int:
-    """Give the image axis across the slices, from BIDS's ``SliceEncodingDirection``.
+    """Give the image axis across the slices, from ``SliceEncodingDirection``; else the third.
 
     Examples
     --------
     >>> find_slice_axis({"SliceEncodingDirection": "j-"}), find_slice_axis({})
     (1, 2)
     """
-    return _AXES.index(str(metadata.get("SliceEncodingDirection", "k"))[0])
+    axis = _AXES.find(str(metadata.get("SliceEncodingDirection"))[:1])
+    return axis if axis >= 0 else _AXES.index("k")
 
 
 def sampled_share(metadata: Mapping[str, Any]) -> float:

@@ -27,12 +27,11 @@ from shd_bids.anat.brain import (
 from shd_bids.anat.normalisation import normalise
 from shd_bids.anat.registration import register
 from shd_bids.anat.resampling import resample
+from shd_bids.anat.t1w import load_t1w
 from shd_bids.anat.tissue import segment_tissue
 from shd_bids.anat.transforms import from_matrix, read_transform, to_matrix, write_transform
 from shd_bids.anat.volume import Volume, bound_threads
 from shd_bids.config import TISSUES
-from shd_bids.dwi.images import open_image, read_data
-from shd_bids.errors import AnatomyError
 
 from .nifti import read_affine, read_array, read_labels, read_mask, write_array
 from .volumes import read_chain, read_grid, read_volume
@@ -61,14 +60,7 @@ class PrepareT1w(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         bound_threads(self.inputs.n_threads)
         file = Path(self.inputs.t1w_file)
-        image = open_image(file)
-        data = np.squeeze(read_data(image, file))
-        if data.ndim != 3:
-            raise AnatomyError(
-                f"{file.name} has the shape {image.shape}; expected one T1w volume (x, y, z). "
-                "Choose another image with --bids-filter-file."
-            )
-        corrected, _ = correct_bias(Volume(data.clip(0), np.asarray(image.affine, np.float64)))
+        corrected, _ = correct_bias(load_t1w(file))
         self._results["t1w_file"] = write_array(
             corrected.data, file, Path(runtime.cwd) / "t1w.nii.gz"
         )

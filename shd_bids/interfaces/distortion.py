@@ -26,13 +26,12 @@ from shd_bids.dwi.distortion import (
     resample_to_grid,
 )
 from shd_bids.dwi.field_estimation import check_encodings, estimate_field
-from shd_bids.dwi.gradients import read_mrtrix_gradients
+from shd_bids.dwi.gradients import find_b0, read_mrtrix_gradients
 from shd_bids.dwi.images import open_image, read_data
 from shd_bids.dwi.mask import estimate_brain_mask
 from shd_bids.dwi.shells import Shells
 from shd_bids.dwi.transforms import PhaseEncoding
 from shd_bids.dwi.unringing import remove_gibbs_ringing
-from shd_bids.errors import GradientTableError
 from shd_bids.reports.figures.distortion import plot_distortion
 
 from .fsl import run_topup
@@ -106,13 +105,7 @@ def _mean_b0(file: Path, bval_file: str, b0_threshold: float) -> Float[np.ndarra
     series = data.reshape(*data.shape[:3], -1)
     if not bval_file:
         return series.mean(axis=3)
-    is_b0 = np.loadtxt(bval_file, ndmin=1).ravel() <= b0_threshold
-    if len(is_b0) != series.shape[3] or not is_b0.any():
-        raise GradientTableError(
-            f"{Path(bval_file).name} holds {len(is_b0)} b-values, {is_b0.sum()} of them b=0; "
-            f"expected {series.shape[3]} for {file.name} with at least one b=0 to correct "
-            "distortion with. Give a higher --b0-threshold, or use --sdc none."
-        )
+    is_b0 = find_b0(Path(bval_file), file.name, series.shape[3], b0_threshold=b0_threshold)
     return series[..., is_b0].mean(axis=3)
 
 

@@ -31,6 +31,7 @@ from shd_bids.errors import ConfigError, ImageError
 
 from .anat_plan import AnatPlan, plan_anat
 from .geometry_plan import GeometryPlan, plan_geometry
+from .other_images import check_other_images
 from .own_plan import OwnPlan, keep_readable, plan_own
 from .sources import Series
 from .tracking_plan import plan_tracking
@@ -104,6 +105,8 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
     geometry, slice_axis, ringing, growth = None, None, "", 1.0
     if isinstance(series, DwiSeries):
         geometry = plan_geometry(series, [image.shape[3] for image in images], config.preproc)
+        t1w_file = None if config.anat.skip_anat else series.t1w_file
+        check_other_images(geometry, t1w_file, b0_threshold=config.preproc.b0_threshold)
         slice_axis, ringing = _plan_unringing(series, images[0].shape, config.preproc)
         growth = _growth(images[0], config.preproc)
     if isinstance(series, PreprocessedSeries) and series.own:
