@@ -1,4 +1,4 @@
-# make install | demo | test | test-slow | lint: nothing else is needed on a machine with Python and make.
+# make install | demo | test | test-slow | lint | docs: nothing else is needed on a machine with Python and make.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +9,7 @@ DEMO := demo
 # a process of ours per core is faster than threads that compete for it
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install demo test test-slow lint clean
+.PHONY: install demo test test-slow lint docs clean
 
 install: $(STAMP)
 
@@ -38,6 +38,14 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W -n --keep-going -q -b html docs docs/_build/html
+	@echo "The pages: $(abspath docs/_build/html/index.html)"
+
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
 
 clean:
 	rm -rf $(DEMO)

@@ -27,6 +27,9 @@ exclude_patterns = ["_build", "extensions"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
+highlight_language = "text"
+smartquotes = False
+
 html_theme = "furo"
 html_title = f"shd-bids {release}"
 html_static_path = ["_static"]

@@ -16,6 +16,8 @@ _CITATION = re.compile(r"\[(@[\w:.-]+(?:\s*;\s*@[\w:.-]+)*)\]")
 def cite(text: str) -> tuple[str, list[str]]:
     """Write authors and years for citation keys, each a link to the work, and list the works.
 
+    Parentheses are the text's own.
+
     Parameters
     ----------
     text
@@ -31,7 +33,7 @@ def cite(text: str) -> tuple[str, list[str]]:
     known = bibliography()
     unknown: list[str] = []
 
-    def in_parentheses(match: re.Match[str]) -> str:
+    def write(match: re.Match[str]) -> str:
         words = []
         for key in re.findall(r"@([\w:.-]+)", match.group(1)):
             if key not in known:
@@ -40,11 +42,11 @@ def cite(text: str) -> tuple[str, list[str]]:
             fields = known[key].fields
             url = f"https://doi.org/{fields['doi']}" if "doi" in fields else fields.get("url")
             words.append(f"[{known[key].short}]({url})" if url else known[key].short)
-        return f"({'; '.join(words)})"
+        return "; ".join(words)
 
     works = sorted((known[key] for key in cited_keys(text)), key=lambda work: work.short)
     listed = "\n".join(f"- {work.markdown}" for work in works)
-    return _CITATION.sub(in_parentheses, text).replace(PLACE, listed), unknown
+    return _CITATION.sub(write, text).replace(PLACE, listed), unknown
 
 
 def _fill(app: Any, page: str, source: list[str]) -> None:

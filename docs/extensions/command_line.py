@@ -22,7 +22,7 @@ def describe_parser(parser: argparse.ArgumentParser) -> str:
     str
         Text for MyST, in which each argument is an ``option``, so that other pages can link to it.
     """
-    parts = [f"```{{program}} {parser.prog}\n```"]
+    parts = []
     for group in parser._action_groups:  # argparse tells its groups nowhere else
         actions = [action for action in group._group_actions if action.help != argparse.SUPPRESS]
         if actions:
