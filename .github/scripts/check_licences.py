@@ -1,7 +1,7 @@
 """Whether every library that shd-bids needs may stand beside its Apache-2.0.
 
-``python check_licences.py`` reads the installed packages from shd-bids on, prints a table, and exits with 1
-where a licence is not among those below, or cannot be read.
+``python check_licences.py`` reads the installed packages from shd-bids on, prints a table, and exits
+with 1 where a licence is not among those below, or cannot be read.
 """
 
 import re
@@ -17,7 +17,14 @@ PERMISSIVE = {
     "MIT", "MIT-0", "MIT-CMU", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib",
 }  # fmt: skip
 #: Copyleft of a file or of a library that is installed beside ours, unchanged and replaceable.
-WEAK = {"LGPL", "LGPL-2.1-only", "LGPL-2.1-or-later", "LGPL-3.0-only", "LGPL-3.0-or-later", "MPL-2.0"}
+WEAK = {
+    "LGPL",
+    "LGPL-2.1-only",
+    "LGPL-2.1-or-later",
+    "LGPL-3.0-only",
+    "LGPL-3.0-or-later",
+    "MPL-2.0",
+}
 #: Not free, but redistributable: the CUDA libraries that PyTorch's builds ask for.
 CUDA = re.compile(r"(nvidia|cuda)-[a-z0-9-]+")
 #: What packages write that do not write SPDX.

@@ -25,8 +25,10 @@ def expected_in_wheel(tracked: Iterable[str]) -> set[str]:
 
     Examples
     --------
-    >>> sorted(expected_in_wheel(["shd_bids/data/report.css", "workflows/shd_workflows/run.py", "tests/a.py"]))
+    >>> sorted(expected_in_wheel(["shd_bids/data/report.css", "workflows/shd_workflows/run.py"]))
     ['shd_bids/data/report.css', 'shd_workflows/run.py']
+    >>> expected_in_wheel(["tests/a.py"])
+    set()
     """
     roots = {prefix + package + "/": prefix for package, prefix in PACKAGES.items()}
     return {
@@ -57,7 +59,10 @@ def main(folder: Path) -> int:
     wrong = compare(wheel.name, in_wheel, expected_in_wheel(tracked))
     wrong += compare(sdist.name, in_sdist - {"PKG-INFO"}, set(tracked))
     wrong += [] if licences else [f"{wheel.name} lacks the LICENSE"]
-    print("\n".join(wrong) or f"{wheel.name}: {len(in_wheel)} files, {sdist.name}: {len(in_sdist)}; all there.")
+    print(
+        "\n".join(wrong)
+        or f"{wheel.name}: {len(in_wheel)} files, {sdist.name}: {len(in_sdist)}; all there."
+    )
     return 1 if wrong else 0
 
 

@@ -12,7 +12,7 @@ def read_version(source: str) -> str:
     """Read the version from the text of ``shd_bids/__init__.py``."""
     found = re.search(r'^__version__ = "([^"]+)"$', source, re.MULTILINE)
     if found is None:
-        raise SystemExit("shd_bids/__init__.py has no line __version__ = \"...\".")
+        raise SystemExit('shd_bids/__init__.py has no line __version__ = "...".')
     return found.group(1)
 
 
@@ -31,7 +31,9 @@ def main(tag: str) -> int:
     """Print the notes, or say what does not agree."""
     version = read_version(Path("shd_bids/__init__.py").read_text(encoding="utf-8"))
     if tag != f"v{version}":
-        raise SystemExit(f"The tag is {tag}, but the package has version {version}: expected v{version}.")
+        raise SystemExit(
+            f"The tag is {tag}, but the package has version {version}: expected v{version}."
+        )
     sys.stdout.write(read_notes(Path("CHANGELOG.md").read_text(encoding="utf-8"), version))
     return 0
 

@@ -54,12 +54,12 @@ def _metavar(action: argparse.Action) -> str:
 
 
 def _escape(text: str) -> str:
-    """Keep Markdown from reading marks into plain help texts, and show flags and names as code.
+    r"""Keep Markdown from reading marks into plain help texts, and show flags and names as code.
 
     Examples
     --------
     >>> _escape("named *_T1w; see --level")
-    'named \\\\*_T1w; see `--level`'
+    'named \\*_T1w; see `--level`'
     """
     words = text.replace("*", r"\*").replace("<", "&lt;").split(" ")
     return " ".join(_as_code(word) if word.startswith("--") else word for word in words)
