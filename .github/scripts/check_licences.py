@@ -1,7 +1,7 @@
 """Whether every library that shd-bids needs may stand beside its Apache-2.0.
 
-``python check_licences.py`` reads the installed packages from shd-bids on, prints a table, and exits
-with 1 where a licence is not among those below, or cannot be read.
+``python check_licences.py`` reads the installed packages from shd-bids on, prints a table, and
+exits with 1 where a licence is not among those below, or cannot be read.
 """
 
 import re

@@ -1,5 +1,6 @@
 """The scripts that the workflows run."""
 
+import doctest
 import importlib.util
 import subprocess
 import sys
@@ -118,3 +119,10 @@ def test_a_file_that_a_wheel_lacks_is_named():
     expected = module.expected_in_wheel(["shd_bids/data/report.css", "tests/a.py"])
     (said,) = module.compare("x.whl", set(), expected)
     assert said == "x.whl lacks shd_bids/data/report.css"
+
+
+@pytest.mark.parametrize("name", ["check_licences", "check_package"])
+def test_the_examples_of_a_script_hold(name):
+    tried = doctest.testmod(load(name))
+    assert tried.attempted > 0
+    assert tried.failed == 0
