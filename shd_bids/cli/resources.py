@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from shd_bids.config import RunConfig
+from shd_bids.config import ResourcesConfig, RunConfig
 from shd_bids.errors import ConfigError, DeviceError
 
+from .limits import Allowed, allowed_cores, allowed_memory_gb
 from .weights import read_preset
 
-_CGROUP = Path("/sys/fs/cgroup")
+_SHARE = 0.9  # of the memory that is allowed: some is left for the page cache and for others
 _GPU_CHECK = """
 import json, torch
 if torch.version.cuda is None:
@@ -31,32 +32,6 @@ print(json.dumps({
     "capability": f"{card.major}.{card.minor}", "memory_gb": card.total_memory / 1e9,
 }))
 """
-
-
-def count_cores(cgroup: Path = _CGROUP) -> int:
-    """Count the cores this process may use, by affinity and by the container's quota."""
-    if hasattr(os, "sched_getaffinity"):
-        n_core = len(os.sched_getaffinity(0))
-    else:  # macOS
-        n_core = os.cpu_count() or 1
-    quota = _read_words(cgroup / "cpu.max")
-    if not quota:  # cgroup version 1
-        quota = _read_words(cgroup / "cpu/cpu.cfs_quota_us") + _read_words(
-            cgroup / "cpu/cpu.cfs_period_us"
-        )
-    if len(quota) == 2 and all(word.isdigit() for word in quota):  # "max" and -1: no limit
-        n_core = min(n_core, max(1, int(quota[0]) // int(quota[1])))
-    return n_core
-
-
-def measure_memory_gb(cgroup: Path = _CGROUP) -> float:
-    """Give the memory this process may use in GB, by machine and by the container's limit."""
-    n_byte = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    for file in (cgroup / "memory.max", cgroup / "memory/memory.limit_in_bytes"):
-        words = _read_words(file)
-        if words and words[0].isdigit():
-            n_byte = min(n_byte, float(words[0]))
-    return n_byte / 1e9
 
 
 @dataclass(frozen=True)
@@ -141,20 +116,31 @@ def resolve_resources(config: RunConfig) -> tuple[RunConfig, Machine]:
     DeviceError
         When `--device cuda` was asked for and PyTorch finds no usable card.
     ConfigError
-        When one step is to use more threads than there are processors.
+        When one step is to use more threads than there are processors, or Slurm is to be used and
+        is not there.
     """
     resources, deconv = config.resources, config.deconv
-    nprocs = resources.nprocs or count_cores()
+    cores, memory_gb = allowed_cores(), allowed_memory_gb()
+    plugin = config.execution.plugin
+    nprocs = resources.nprocs or plugin.arguments.get("n_procs") or int(cores.amount)
     threads = resources.omp_nthreads or min(nprocs, 8)
     if threads > nprocs:
         raise ConfigError(
             f"--omp-nthreads is {threads}, more than --nprocs {nprocs}; one step cannot use more "
             "threads than there are processors."
         )
-    mem = resources.mem or round(0.9 * measure_memory_gb(), 1)
+    mem = (
+        resources.mem
+        or float(plugin.arguments.get("memory_gb", 0))
+        or round(_SHARE * memory_gb.amount, 1)
+    )
     cards = Cards(0, "it was not asked for")
     if deconv.device != "cpu" and resources.gpus != 0:
         cards = check_gpu() if _may_have_gpu() else Cards(0, "no NVIDIA driver is visible")
+    if plugin.is_cluster and deconv.device == "cuda":  # only the job can see its cards
+        cards = Cards(resources.gpus or 1, "of the cluster")
+    if plugin.is_cluster:
+        _check_slurm()
     n_gpu, gpu_name = cards.count, cards.name
     if deconv.device == "cuda" and n_gpu == 0:
         raise DeviceError(
@@ -173,6 +159,7 @@ def resolve_resources(config: RunConfig) -> tuple[RunConfig, Machine]:
         f"Using {nprocs} core(s), {threads} thread(s) a step, {mem:.1f} GB and "
         + (f"{n_gpu} GPU(s) ({gpu_name})" if n_gpu else f"no GPU ({gpu_name})")
         + f"; preset {preset}."
+        + _say_limits(resources, cores, memory_gb)
     )
     resolved = replace(
         config,
@@ -180,6 +167,35 @@ def resolve_resources(config: RunConfig) -> tuple[RunConfig, Machine]:
         deconv=replace(deconv, device=device, shd_preset=preset),
     )
     return resolved, Machine(sentence, _gpu_ids(n_gpu), cards.facts if n_gpu else {})
+
+
+def _check_slurm() -> None:
+    """Refuse to make jobs where Slurm's programs are not at hand, as in a container."""
+    missing = [name for name in ("sbatch", "squeue", "scancel") if shutil.which(name) is None]
+    if missing:
+        raise ConfigError(
+            f"--use-plugin asks for SLURM, but {', '.join(missing)} is not on PATH. Start shd-bids "
+            "where jobs are submitted, installed without a container; or run one job per "
+            "participant with the script that `shd-bids-slurm` prints."
+        )
+
+
+def _say_limits(given: ResourcesConfig, cores: Allowed, memory_gb: Allowed) -> str:
+    """Say who limits the machine, and what was asked for beyond that."""
+    said = ""
+    for allowed, asked, flag, unit in (
+        (cores, given.nprocs, "--nprocs", "core(s)"),
+        (memory_gb, given.mem, "--mem", "GB"),
+    ):
+        source = allowed.source or "the machine"
+        if asked is not None and asked > allowed.amount:
+            said += (
+                f" {flag} {asked:g} is more than the {allowed.amount:.3g} {unit} that {source} "
+                "allows: steps may be slow or killed."
+            )
+        elif asked is None and allowed.source:
+            said += f" Limited to {allowed.amount:.3g} {unit} by {source}."
+    return said
 
 
 def _may_have_gpu() -> bool:
@@ -194,10 +210,3 @@ def _gpu_ids(n_gpu: int) -> tuple[str, ...]:
     given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     ids = given.split(",") if given else [str(number) for number in range(n_gpu)]
     return tuple(ids[:n_gpu])
-
-
-def _read_words(file: Path) -> list[str]:
-    try:
-        return file.read_text().split()
-    except OSError:
-        return []

@@ -2,6 +2,7 @@
 
 from .file import SECTIONS, build_config, read_config_file, write_config_file
 from .option import Option, options_of
+from .plugin_file import PluginSettings, read_plugin_file
 from .sections import (
     ANALYSIS_LEVELS,
     FOD_MODELS,
@@ -37,6 +38,7 @@ __all__ = [
     "DeconvConfig",
     "ExecutionConfig",
     "Option",
+    "PluginSettings",
     "PreprocConfig",
     "ResourcesConfig",
     "ResponseConfig",
@@ -45,5 +47,6 @@ __all__ = [
     "build_config",
     "options_of",
     "read_config_file",
+    "read_plugin_file",
     "write_config_file",
 ]

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from shd_bids.errors import ConfigError
 
 from .option import Option, check_options
+from .plugin_file import PluginSettings, read_plugin_file
 
 ANALYSIS_LEVELS = ("participant", "group")
 TISSUES = ("WM", "GM", "CSF")
@@ -88,6 +89,21 @@ class ExecutionConfig:
     clean_workdir: Annotated[bool, Option("empty the work directory first")] = False
     stop_on_first_crash: Annotated[bool, Option("stop everything at the first failure")] = False
     write_graph: Annotated[bool, Option("write the graph of steps to the log folder")] = False
+    use_plugin: Annotated[
+        Path | None,
+        Option(
+            "YAML, TOML or JSON file with plugin and plugin_args of nipype: SLURM makes a job of "
+            "every large step; MultiProc and Linear run here",
+            metavar="FILE",
+        ),
+    ] = None
+    resource_monitor: Annotated[
+        bool,
+        Option(
+            "sample memory and processor time of every step, once a second, into "
+            "resource_monitor.json in the work directory"
+        ),
+    ] = False
     debug: Annotated[bool, Option("show tracebacks and debugging messages")] = False
     verbosity: Annotated[
         int, Option("say more; twice for everything", flags=("-v", "--verbose"), minimum=0)
@@ -100,12 +116,18 @@ class ExecutionConfig:
                 f"{', '.join(ANALYSIS_LEVELS)}."
             )
         check_options(self)
+        _ = self.plugin  # refuses what cannot be read
         if self.reports_only and self.boilerplate_only:
             raise ConfigError("--reports-only and --boilerplate-only were both given. Give one.")
         if self.reports_only:  # reads and writes nothing but the output
             return
         _check_places(self.bids_dir, self.output_dir, self.work_dir)
         _check_derivatives(self.derivatives, self.input_type)
+
+    @property
+    def plugin(self) -> PluginSettings:
+        """Who runs the steps."""
+        return read_plugin_file(self.use_plugin) if self.use_plugin else PluginSettings()
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
 """What a container, a scheduler and a card allow."""
 
-from pathlib import Path
-
 import pytest
 
 from shd_bids.cli import resources
-from shd_bids.cli.resources import Cards, count_cores, measure_memory_gb, resolve_resources
+from shd_bids.cli.limits import Allowed
+from shd_bids.cli.resources import Cards, resolve_resources
 from shd_bids.config import DeconvConfig, ExecutionConfig, ResourcesConfig, RunConfig
 from shd_bids.errors import ConfigError, DeviceError
 
@@ -35,18 +34,23 @@ def without_card(monkeypatch):
     monkeypatch.setattr(resources, "_may_have_gpu", lambda: False)
 
 
-def test_a_quota_of_the_container_limits_the_cores(tmp_path: Path):
-    (tmp_path / "cpu.max").write_text("100000 100000\n")
-    assert count_cores(tmp_path) == 1
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert count_cores(tmp_path) == count_cores(tmp_path / "nowhere")
+def test_who_limits_the_machine_is_said(make_config, without_card, monkeypatch):
+    monkeypatch.setattr(resources, "allowed_cores", lambda: Allowed(2.0, "NSLOTS"))
+    monkeypatch.setattr(resources, "allowed_memory_gb", lambda: Allowed(10.0, "memory.max"))
+    config, machine = resolve_resources(make_config())
+    assert (config.resources.nprocs, config.resources.mem) == (2, 9.0)
+    assert "Limited to 2 core(s) by NSLOTS. Limited to 10 GB by memory.max." in machine.sentence
 
 
-def test_a_limit_of_the_container_limits_the_memory(tmp_path: Path):
-    (tmp_path / "memory.max").write_text("1500000000\n")
-    assert measure_memory_gb(tmp_path) == 1.5
-    (tmp_path / "memory.max").write_text("max\n")
-    assert measure_memory_gb(tmp_path) > 1.5
+def test_more_than_is_allowed_is_taken_at_the_users_word_and_said(
+    make_config, without_card, monkeypatch
+):
+    monkeypatch.setattr(resources, "allowed_cores", lambda: Allowed(2.0, "NSLOTS"))
+    monkeypatch.setattr(resources, "allowed_memory_gb", lambda: Allowed(10.0))
+    config, machine = resolve_resources(make_config(nprocs=4, mem=16.0))
+    assert (config.resources.nprocs, config.resources.mem) == (4, 16.0)
+    assert "--nprocs 4 is more than the 2 core(s) that NSLOTS allows" in machine.sentence
+    assert "--mem 16 is more than the 10 GB that the machine allows" in machine.sentence
 
 
 def test_cuda_without_a_card_is_an_error(make_config, without_card):

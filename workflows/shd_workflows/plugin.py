@@ -23,6 +23,7 @@ from time import monotonic
 from traceback import format_exc
 from typing import Any
 
+from nipype import config as nipype_config
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from .logs import set_up_logging
@@ -58,6 +59,7 @@ class TaskSettings:
     log_files: dict[str, Path] = field(default_factory=dict)  # by a participant's workflow name
     verbosity: int = 0
     gpus: tuple[str, ...] = ()  # ids for CUDA_VISIBLE_DEVICES, one per card to use at once
+    resource_monitor: bool = False  # nipype's, which samples memory and processor time
 
 
 class ResilientPlugin(MultiProcPlugin):
@@ -212,6 +214,8 @@ def _run_task(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides on Ctrl-C
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    if settings.resource_monitor:
+        nipype_config.enable_resource_monitor()
     own = {name: file for name, file in settings.log_files.items() if name in node.fullname}
     set_up_logging(verbosity=settings.verbosity, log_files=own)
     result = run_node(node, updatehash, taskid)

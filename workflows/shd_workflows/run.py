@@ -5,6 +5,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from .pages import write_citations, write_page
 from .participant import init_participant_wf, participant_wf_name
 from .plan import plan_series
 from .plugin import ResilientPlugin, TaskSettings
+from .slurm import SlurmPlugin
 from .sources import Source, dataset_links, open_source, suggest_own
 from .workdir import hold_participants, prepare_work_dir, recall_steps, remember_step
 
@@ -259,16 +261,29 @@ def new_run_id() -> str:
 
 def make_plugin(config: RunConfig, settings: TaskSettings) -> ResilientPlugin:
     """Make what runs a graph within the resources, and remembers what each step took."""
-    return ResilientPlugin(
-        n_procs=config.resources.nprocs or 1,
-        memory_gb=config.resources.mem or 8.0,
+    work_dir, asked = config.execution.work_dir, config.execution.plugin
+    n_procs = 1 if asked.name == "Linear" else config.resources.nprocs or 1
+    memory_gb = config.resources.mem or 8.0
+    settings = replace(settings, resource_monitor=config.execution.resource_monitor)
+    on_step = partial(remember_step, work_dir)
+    if not asked.is_cluster:
+        return ResilientPlugin(
+            n_procs=n_procs, memory_gb=memory_gb, settings=settings, on_step=on_step
+        )
+    return SlurmPlugin(
+        arguments=asked.arguments,
+        jobs_dir=work_dir / "jobs",
+        n_procs=n_procs,
+        memory_gb=memory_gb,
         settings=settings,
-        on_step=partial(remember_step, config.execution.work_dir),
+        on_step=on_step,
     )
 
 
 def configure_nipype(config: RunConfig) -> None:
     """Set what nipype copies into every graph and node when they are made."""
+    if config.execution.resource_monitor:
+        nipype_config.enable_resource_monitor()
     nipype_config.update_config(
         {
             "execution": {
