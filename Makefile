@@ -1,5 +1,5 @@
-# make install | demo | test | test-slow | lint, and test-faults | test-fuzz | test-cluster |
-# test-container, which are parts of test-slow: nothing else is needed on a machine with Python and make.
+# make install | demo | test | test-slow | lint | docs, and of test-slow the parts test-faults |
+# test-fuzz | test-cluster | test-container: nothing else is needed on a machine with Python and make.
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +10,7 @@ DEMO := demo
 # a process of ours per core is faster than threads that compete for it
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install demo test test-slow test-faults test-fuzz test-cluster test-container lint clean
+.PHONY: install demo test test-slow test-faults test-fuzz test-cluster test-container lint docs clean
 
 install: $(STAMP)
 
@@ -43,6 +43,14 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W -n --keep-going -q -b html docs docs/_build/html
+	@echo "The pages: $(abspath docs/_build/html/index.html)"
+
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
 
 clean:
 	rm -rf $(DEMO)

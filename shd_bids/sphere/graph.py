@@ -56,7 +56,7 @@ def hemisphere_laplacian(n_side: int) -> Float[np.ndarray, "vertex vertex"]:
 def chebyshev_polynomials(
     laplacian: Float[np.ndarray, "vertex vertex"], n_order: int
 ) -> Float[np.ndarray, "order vertex vertex"]:
-    """Give ``T_0(L) ... T_(n_order-1)(L)`` by the recurrence ``T_k = 2 L T_(k-1) - T_(k-2)``."""
+    """Give ``T_0(L)`` to ``T_(n_order-1)(L)`` by the recurrence ``T_k = 2 L T_(k-1) - T_(k-2)``."""
     terms = [np.eye(len(laplacian)), laplacian]
     for _ in range(2, n_order):
         terms.append(2.0 * laplacian @ terms[-1] - terms[-2])
