@@ -11,6 +11,8 @@ from shd_bids.errors import ConfigError
 from .option import Option, check_options
 
 ANALYSIS_LEVELS = ("participant", "group")
+#: Below the work directory: what libraries write where there is no home; it is not emptied.
+LIBRARY_DIR_NAME = ".libraries"
 TISSUES = ("WM", "GM", "CSF")
 LEVELS = ("preproc", "response", "fod", "full")
 FOD_MODELS = ("shd-tv", "shd", "esd", "rt-esd", "csd", "msmt-csd", "rumba", "rumba-tv")
@@ -106,6 +108,12 @@ class ExecutionConfig:
             return
         _check_places(self.bids_dir, self.output_dir, self.work_dir)
         _check_derivatives(self.derivatives, self.input_type)
+
+    @property
+    def library_dir(self) -> Path:
+        """Where libraries may write if there is no home; a run without steps has no work folder."""
+        without_steps = self.reports_only or self.boilerplate_only
+        return (self.output_dir / "logs" if without_steps else self.work_dir) / LIBRARY_DIR_NAME
 
 
 @dataclass(frozen=True)
