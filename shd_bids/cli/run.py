@@ -1,6 +1,8 @@
 """The program `shd-bids`: read the command line, run every participant, say how it went."""
 
+import atexit
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,6 +13,7 @@ from shd_bids.errors import ShdBidsError
 
 from .container import find_container
 from .parser import parse_arguments
+from .places import use_places
 from .resources import Machine, resolve_resources
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             outcomes = _remake_pages(config)
         else:
             config, machine = resolve_resources(config)
-            _prepare_environment(config.resources.omp_nthreads or 1)
+            _prepare_environment(config)
             if is_group:
                 return _run_group(config, machine)
             outcomes = _run_participants(config, machine)
@@ -71,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _remake_pages(config: RunConfig) -> Sequence["Outcome"]:
     """Assemble the pages anew; nothing is processed, so that nothing of the machine matters."""
-    _prepare_environment(1)
+    _prepare_environment(config)
     from shd_workflows.reports_only import run_reports_only
 
     return run_reports_only(config)
@@ -123,15 +126,25 @@ def _run_group(config: RunConfig, machine: Machine) -> int:
     return SUCCESS if outcome.finished else FAILURE
 
 
-def _prepare_environment(n_threads: int) -> None:
+def _prepare_environment(config: RunConfig) -> None:
     """Set what libraries read when they are imported, here and in every process started later."""
+    n_threads = str(config.resources.omp_nthreads or 1)
     for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"):
-        os.environ[f"{name}_NUM_THREADS"] = str(n_threads)
+        os.environ[f"{name}_NUM_THREADS"] = n_threads
     for name in ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[name] = str(n_threads)
+        os.environ[name] = n_threads
     os.environ["NIPYPE_NO_ET"] = "1"
     os.environ["NIPYPE_NO_MATLAB"] = "1"
     os.environ["MPLBACKEND"] = "Agg"
+    if sys.flags.isolated:  # as our image starts it: what it starts keeps clear of the host, too
+        for name in ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"):
+            os.environ.pop(name, None)
+        os.environ["PYTHONNOUSERSITE"] = "1"
+    folder = config.execution.library_dir
+    for name, value in use_places(folder).items():
+        print(f"shd-bids: {name} cannot be written; {value} takes its place.", file=sys.stderr)
+    if folder.parent != config.execution.work_dir:  # not a place to keep things in
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from .option import Option, check_options
 from .plugin_file import PluginSettings, read_plugin_file
 
 ANALYSIS_LEVELS = ("participant", "group")
+#: Below the work directory: what libraries write where there is no home; it is not emptied.
+LIBRARY_DIR_NAME = ".libraries"
 TISSUES = ("WM", "GM", "CSF")
 LEVELS = ("preproc", "response", "fod", "full")
 FOD_MODELS = ("shd-tv", "shd", "esd", "rt-esd", "csd", "msmt-csd", "rumba", "rumba-tv")
@@ -135,6 +137,12 @@ class ExecutionConfig:
     def plugin(self) -> PluginSettings:
         """Who runs the steps."""
         return read_plugin_file(self.use_plugin) if self.use_plugin else PluginSettings()
+
+    @property
+    def library_dir(self) -> Path:
+        """Where libraries may write if there is no home; a run without steps has no work folder."""
+        without_steps = self.reports_only or self.boilerplate_only
+        return (self.output_dir / "logs" if without_steps else self.work_dir) / LIBRARY_DIR_NAME
 
 
 @dataclass(frozen=True)

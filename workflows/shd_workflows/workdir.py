@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from shd_bids import __version__
 from shd_bids.bids.files import write_json
+from shd_bids.config import LIBRARY_DIR_NAME
 from shd_bids.errors import OutputError, WorkDirError
 
 from .usage import StepUse
@@ -48,13 +49,14 @@ def prepare_work_dir(work_dir: Path, *, bids_dir: Path, clean: bool) -> None:
     """
     stamp_file = work_dir / STAMP_NAME
     wanted = {"version": __version__, "bids_dir": str(bids_dir.resolve())}
-    if clean and work_dir.is_dir() and any(work_dir.iterdir()):
+    entries = list(work_dir.iterdir()) if clean and work_dir.is_dir() else []
+    if entries := [entry for entry in entries if entry.name != LIBRARY_DIR_NAME]:
         if not stamp_file.is_file():
             raise WorkDirError(
                 f"--clean-workdir would empty {work_dir}, which shd-bids did not make (it lacks "
                 f"{STAMP_NAME}). Empty it yourself, or give another --work-dir."
             )
-        _empty(work_dir)
+        _empty(work_dir, entries)
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -75,14 +77,14 @@ def prepare_work_dir(work_dir: Path, *, bids_dir: Path, clean: bool) -> None:
             )
 
 
-def _empty(work_dir: Path) -> None:
-    """Delete all that is in a work directory, unless another run is at work there."""
+def _empty(work_dir: Path, entries: Sequence[Path]) -> None:
+    """Delete what is in a work directory, unless another run is at work there."""
     LOGGER.info("Emptying the work directory %s.", work_dir)
     with ExitStack() as stack:
         for lock_file in work_dir.glob(f".*{_LOCK_ENDING}"):
             name = lock_file.name.removeprefix(".").removesuffix(_LOCK_ENDING)
             stack.enter_context(_hold(work_dir, name, name))
-        for entry in work_dir.iterdir():
+        for entry in entries:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 
