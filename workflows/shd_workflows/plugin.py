@@ -176,6 +176,12 @@ class ResilientPlugin(MultiProcPlugin):
         discard_damaged(Path(node.output_dir()), readable_name(node.fullname))
         return super()._local_hash_check(jobid, graph)
 
+    def _task_finished_cb(self, jobid: int, cached: bool = False) -> None:
+        node = self.procs[jobid]
+        if node.run_without_submitting and not cached:  # it ran here, where no task seals it
+            seal(Path(node.output_dir()))
+        super()._task_finished_cb(jobid, cached=cached)
+
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         self._taskid += 1
         gpu = None
