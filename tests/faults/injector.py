@@ -13,7 +13,7 @@ from faults.launch import PATIENCE_S, Run, processes_of
 
 _FIT = "-m shd_bids.deconvolution"
 #: Processes that are no node's: the run, and those that Python starts beside it.
-_OTHERS = re.compile(r"shd_bids\.cli\.run|resource_tracker|semaphore_tracker|multiprocessing\.spawn")
+_OTHERS = re.compile(r"shd_bids\.cli\.run|multiprocessing\.(resource_tracker|spawn)")
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Killer:
     chance
         Of the moment.
     wanted
-        Pattern of the nodes to kill, by the path of their folders.
+        Pattern of what to kill, as it is named in ``killed``.
     killed
         What was killed: the path of a node's folder, and for a fit's own program ``PATH fit``.
     """
@@ -62,6 +62,5 @@ class Killer:
             folder = Path(f"/proc/{pid}/cwd").readlink().relative_to(self.work_dir / "shd_bids_wf")
         except (OSError, ValueError):  # it has ended, or has not begun with its node
             return None
-        if not re.search(self.wanted, folder.as_posix()):
-            return None
-        return f"{folder.as_posix()} fit" if _FIT in words else folder.as_posix()
+        key = f"{folder.as_posix()} fit" if _FIT in words else folder.as_posix()
+        return key if re.search(self.wanted, key) else None

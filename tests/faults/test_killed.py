@@ -5,7 +5,6 @@ import os
 import random
 import re
 import signal
-import time
 
 import pytest
 from faults.injector import Killer
@@ -16,9 +15,9 @@ from faults.launch import (
     processes_of,
     start,
     wait_for_line,
-    wait_until,
 )
 from faults.trees import assert_same_results, assert_whole, files_of
+from workflows.study_tree import write_dataset, write_participant
 
 pytestmark = pytest.mark.slow
 #: What takes time or memory on real data.
@@ -45,9 +44,9 @@ def test_every_node_may_be_killed_once_and_the_same_command_finishes(
         if not struck:
             break
         assert run.code == 1, run.text
-        assert run.last_line == (
-            "shd-bids finished: 0 of 1 participant(s); failed: sub-01."
-        ), run.text
+        assert run.last_line == ("shd-bids finished: 0 of 1 participant(s); failed: sub-01."), (
+            run.text
+        )
         assert re.search(r"  sub-01: .*killed by SIGKILL.*memory", run.text)
         assert "Traceback" not in run.text
         assert "killed by SIGKILL" in (out / "sub-01.html").read_text()
@@ -119,7 +118,7 @@ def test_of_three_at_once_two_finish_and_the_third_is_named(make_skeleton, tmp_p
     out = tmp_path / "out"
     call = [bids_dir, out, "participant", "-w", tmp_path / "work", *PREPROC, "--nprocs", 2, *flags]
     run = start(*call)
-    Killer(tmp_path / "work", random.Random(0), "sub_hit_wf.*denoise_dwi").watch(run)
+    Killer(tmp_path / "work", random.Random(0), r"sub_hit_wf/.*denoise_dwi$").watch(run)
     finish(run)
     assert_nothing_runs(run)
     assert run.code == 1
@@ -135,21 +134,61 @@ def test_of_three_at_once_two_finish_and_the_third_is_named(make_skeleton, tmp_p
     assert "killed by SIGKILL" in (out / "sub-hit.html").read_text()
     if not flags:
         assert named == {"sub-cut", "sub-hit"}
-        assert [path for path in files_of(out) if path.endswith("sub-fine_desc-image_qc.tsv")] or (
-            "sub-fine/dwi/sub-fine_desc-image_qc.tsv" in files_of(out)
-        )
+        assert "sub-fine/dwi/sub-fine_desc-image_qc.tsv" in files_of(out)
 
 
-def test_the_training_of_a_study_is_killed_and_goes_on(tmp_path, make_study_tree):
-    out, call = make_study_tree
-    run = start(*call)
-    wait_for_line(run, r"Step \d+ of")
-    fits = [pid for pid, words in processes_of(run).items() if "shd_bids.deconvolution" in words]
-    for pid in fits:
-        os.kill(pid, signal.SIGKILL)
+@pytest.fixture
+def study(tmp_path):
+    """Give the arguments of the group level over two participants."""
+    bids_dir = write_dataset(tmp_path / "bids", "raw")
+    out = write_dataset(tmp_path / "out", "derivative")
+    for label in ("01", "02"):
+        (bids_dir / f"sub-{label}").mkdir()
+        write_participant(out, label)
+    flags = ("--device", "cpu", "--lmax", 4, "--shd-steps", 30, "--omp-nthreads", 1)
+    return [bids_dir, out, "group", "-w", tmp_path / "work", *flags]
+
+
+@pytest.mark.parametrize("node", ["average_responses", "train_study", "train_study fit"])
+def test_a_step_of_the_group_level_is_killed_and_the_same_command_finishes(study, tmp_path, node):
+    killer = Killer(tmp_path / "work", random.Random(0), f"{node}$")
+    run = start(*study)
+    struck = killer.watch(run)
     finish(run)
+    assert struck
     assert run.code == 1, run.text
     assert "killed by SIGKILL" in run.text
+    assert run.last_line.startswith("shd-bids failed: group of 2 participant(s)")
+    assert "killed by SIGKILL" in (tmp_path / "out/group.html").read_text()
     assert_nothing_runs(run)
-    again = finish(start(*call))
+    again = finish(start(*study))
     assert again.code == 0, again.text
+    assert (tmp_path / "out/group/group_model-shdtv_desc-weights_model.safetensors").is_file()
+
+
+def test_the_training_of_a_study_that_is_asked_to_end_goes_on(study):
+    run = start(*study)
+    wait_for_line(run, r"Step [3-9] of")
+    kill(run, signal.SIGTERM)
+    finish(run)
+    assert run.code == 128 + signal.SIGTERM, run.text
+    (step,) = re.findall(r"saved up to step (\d+)", run.text)
+    assert_nothing_runs(run)
+    again = finish(start(*study))
+    assert again.code == 0, again.text
+    assert f"Training goes on after step {step}." in again.text
+
+
+def test_a_second_run_of_the_group_level_is_refused_from_any_work_directory(study, tmp_path):
+    run = start(*study)
+    wait_for_line(run, "train_study: started")
+    try:
+        other = [tmp_path / "other" if flag == tmp_path / "work" else flag for flag in study]
+        for call in (study, other):
+            refused = finish(start(*call))
+            assert refused.code == 2
+            assert "at work on the group level" in refused.last_line
+    finally:
+        kill(run, signal.SIGTERM)
+        finish(run)
+    assert_nothing_runs(run)
