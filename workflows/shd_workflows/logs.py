@@ -1,13 +1,18 @@
 """Where messages go: a short line on the screen, everything to the participant's log file."""
 
+import errno
 import logging
+import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 from shd_bids.bids.space import explain_write_error
 
 _ROOTS = ("shd_bids", "shd_workflows", "nipype", "py.warnings")
+_READER_GONE = (errno.EPIPE, errno.EIO)
 _FILE_FORMAT = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 _SCREEN_FORMAT = logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
 
@@ -31,8 +36,12 @@ def set_up_logging(*, verbosity: int, log_files: Mapping[str, Path]) -> None:
         screen.addFilter(_is_ours)
     handlers: list[logging.Handler] = [screen]
     for name, file in log_files.items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        to_file = _LogFile(file, encoding="utf-8")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            to_file = _LogFile(file, encoding="utf-8")
+        except OSError as error:
+            _say_no_log(file, error)
+            continue
         to_file.setFormatter(_FILE_FORMAT)
         to_file.addFilter(_Without(tuple(other for other in log_files if other != name)))
         handlers.append(to_file)
@@ -49,28 +58,53 @@ def set_up_logging(*, verbosity: int, log_files: Mapping[str, Path]) -> None:
 
 
 class _Screen(logging.StreamHandler):
-    """The screen: letters that it does not know are replaced, and a pipe may have ended."""
+    """The screen: letters that it does not know are replaced, and its reader may go away."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
-        """Say nothing: a screen that is gone has nobody to tell."""
-        if isinstance(sys.exc_info()[1], UnicodeEncodeError):
+        """Go silent where nobody reads any more, as after ``head`` and a closed terminal."""
+        error = sys.exc_info()[1]
+        if isinstance(error, UnicodeEncodeError):
             self.stream.write(self.format(record).encode("ascii", "replace").decode() + "\n")
+        elif not isinstance(error, OSError):
+            super().handleError(record)
+        elif error.errno in _READER_GONE:
+            silence(self.stream)
 
 
 class _LogFile(logging.FileHandler):
-    """A log that tells once, on standard error, when it cannot be written."""
+    """Loses lines where its disk is full, and says so once; the processing matters more."""
 
-    _told = False
+    has_failed = False
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
-        """Tell why, the first time; the run goes on without its log."""
+        """Tell why, the first time."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             super().handleError(record)
-        elif not self._told:
-            self._told = True
-            why = explain_write_error(error, Path(self.baseFilename))
-            sys.stderr.write(f"The log {self.baseFilename} cannot be written: {why}\n")
+        elif not self.has_failed:
+            self.has_failed = True
+            _say_no_log(Path(self.baseFilename), error)
+
+    def close(self) -> None:
+        """Close the file, of which what could not be written before cannot be now."""
+        with suppress(OSError):
+            super().close()
+
+
+def silence(stream: TextIO) -> None:
+    """Let what is written to a stream vanish, whoever writes there, without an error."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def _say_no_log(file: Path, error: OSError) -> None:
+    with suppress(OSError):
+        sys.stderr.write(
+            f"The log {file} cannot be written: {explain_write_error(error, file)} The run goes "
+            "on without it.\n"
+        )
 
 
 class _Without(logging.Filter):

@@ -12,10 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from shd_bids import __version__
 from shd_bids.bids.files import write_json
+from shd_bids.bids.locks import hold_lock
 from shd_bids.config import LIBRARY_DIR_NAME
 from shd_bids.errors import OutputError, WorkDirError
 
@@ -222,12 +221,12 @@ def hold_group(work_dir: Path) -> AbstractContextManager[None]:
 
 @contextmanager
 def _hold(work_dir: Path, name: str, what: str) -> Iterator[None]:
-    try:  # released by the system when this process dies
-        lock = FileLock(work_dir / f".{name}{_LOCK_ENDING}", timeout=0).acquire()
-    except Timeout as error:
-        raise WorkDirError(
-            f"Another run of shd-bids is at work on {what} in {work_dir}. Wait for it, or give "
-            "another --work-dir."
-        ) from error
-    with lock:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(hold_lock(work_dir / f".{name}{_LOCK_ENDING}"))
+        except TimeoutError as error:
+            raise WorkDirError(
+                f"Another run of shd-bids is at work on {what} in {work_dir}. Wait for it, or give "
+                "another --work-dir."
+            ) from error
         yield
