@@ -52,7 +52,9 @@ def segment_tissue(
     inside = mask[box[0]]
     low, high = np.percentile(t1w[mask], _CLIP_PERCENTILES)
     scaled = np.clip((t1w[box[0]] - low) / max(high - low, 1e-9), 0.0, 1.0)
-    image = np.where(inside, 0.02 + 0.98 * scaled, 0.0)  # 0 is background, and only that
+    # The classifier would put noise where there is 0, each time another.
+    background = np.random.default_rng(0).normal(0.001, 1e-4, scaled.shape)
+    image = np.where(inside, 0.02 + 0.98 * scaled, background)
     classifier = TissueClassifierHMRF(verbose=False)
     *_, classes = classifier.classify(
         image, len(TISSUES), _SMOOTHING, tolerance=_TOLERANCE, max_iter=_MAX_ITERATIONS

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from bids.layout import BIDSLayout, Query
-from filelock import SoftFileLock
 
 from shd_bids.bids.index import SELECTION_FILE, build_index, find_database
+from shd_bids.bids.locks import hold_lock
 from shd_bids.errors import BidsDataError, ConfigError
 
 LOGGER = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ def open_layout(
     if reusable is not None:
         LOGGER.info("Index of the dataset taken from %s.", reusable)
         return BIDSLayout(bids_dir, database_path=reusable)
-    with SoftFileLock(database_dir / ".lock", timeout=600):
+    with hold_lock(database_dir / ".lock", timeout_s=600):
         digest = hashlib.sha256(json.dumps(selection).encode()).hexdigest()[:12]
         final = database_dir / digest
         if find_database(database_dir, selection) is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from shd_bids.bids.dataset import read_dataset_description
-from shd_bids.bids.files import dataset_lock, write_json, write_text
+from shd_bids.bids.files import dataset_lock, remove_leftovers, write_json, write_text
 from shd_bids.bids.generators import generator_entries
 from shd_bids.errors import OutputError
 
@@ -26,7 +26,6 @@ logs
 log
 figures
 group*
-.shd-bids.lock
 *_dwimap.*
 *_dwiref.*
 *_xfm.*
@@ -76,6 +75,9 @@ def write_dataset_files(output_dir: Path, description: Mapping[str, Any]) -> Non
     """
     file = output_dir / "dataset_description.json"
     with dataset_lock(output_dir):
+        for name in (file.name, ".bidsignore", "README.md"):
+            remove_leftovers(output_dir, name)
+        remove_leftovers(output_dir / "logs")
         earlier = read_dataset_description(output_dir) if file.is_file() else {}
         if earlier and not any(entry.get("Name") == _NAME for entry in generator_entries(earlier)):
             raise OutputError(

@@ -14,10 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import SoftFileLock
-
 from shd_bids.errors import OutputError
 
+from .locks import hold_lock
+
+LOCK_NAME = ".shd-bids.lock"
+_UNFINISHED = ".part"  # ends the temporary names
 _GZIP_LEAST = 18  # bytes of a header and a trailer
 
 
@@ -115,23 +117,38 @@ def dataset_lock(output_dir: Path, *, timeout_s: float = 120.0) -> Iterator[None
     output_dir
         Root of the output dataset.
     timeout_s
-        Patience, in seconds, before saying that the lock is stale.
+        Patience, in seconds.
 
     Raises
     ------
     OutputError
-        If the lock cannot be taken.
+        If another run holds the lock for longer.
     """
-    file = output_dir / ".shd-bids.lock"
+    file = output_dir / "logs" / LOCK_NAME
     try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        with SoftFileLock(file, timeout=timeout_s):
+        with hold_lock(file, timeout_s=timeout_s):
             yield
     except TimeoutError as error:
         raise OutputError(
-            f"{file} has been held for {timeout_s:g} s. If no other run is writing to "
-            f"{output_dir}, delete that file."
+            f"{file} has been held for {timeout_s:g} s: another run is writing to {output_dir}, or "
+            "hangs. End it, then try again."
         ) from error
+
+
+def remove_leftovers(folder: Path, name: str = "*", *, deep: bool = False) -> None:
+    """Remove what a killed run has left under temporary names.
+
+    Parameters
+    ----------
+    folder
+        Nobody else may be writing there what is looked for.
+    name
+        Pattern of the final names.
+    deep
+        Whether to look in the folders of the folder, too.
+    """
+    for file in list(folder.glob(f"{'**/' if deep else ''}.{name}.*{_UNFINISHED}")):
+        file.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -139,7 +156,9 @@ def _temporary_beside(path: Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=_UNFINISHED, dir=path.parent
+        )
         os.close(handle)
         temporary = Path(name)
         yield temporary

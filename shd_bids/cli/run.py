@@ -6,6 +6,9 @@ import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from shd_workflows.logs import silence
+from shd_workflows.signals import Interrupted, hear_signals
+
 from shd_bids.config import RunConfig
 from shd_bids.errors import ShdBidsError
 
@@ -31,8 +34,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         0 when all was done for every participant, 1 when it was not, 2 when the call itself was
-        wrong.
+        wrong, 128 and the number of the signal when one asked the run to end.
     """
+    with hear_signals():
+        try:
+            return _main(argv)
+        except Interrupted as interruption:
+            _say(
+                f"shd-bids was interrupted by {interruption}; no page was written. The same "
+                "command goes on where it stopped."
+            )
+            return interruption.exit_code
+
+
+def _main(argv: Sequence[str] | None) -> int:
     debug = "--debug" in (sys.argv if argv is None else argv)
     try:
         config = parse_arguments(argv)
@@ -51,22 +66,27 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"shd-bids: error: {error}", file=sys.stderr)
         return USAGE
-    except KeyboardInterrupt:
-        print("shd-bids interrupted; the same command goes on where it stopped.", file=sys.stderr)
-        return 130
     failed = [outcome for outcome in outcomes if not outcome.finished]
     for outcome in failed:
         for message in outcome.messages:
-            print(f"  sub-{outcome.label}: {message}")
+            _say(f"  sub-{outcome.label}: {message}")
         for crash_file in outcome.crash_files:
-            print(f"  sub-{outcome.label}: crash file {crash_file}")
+            _say(f"  sub-{outcome.label}: crash file {crash_file}")
     n_finished = len(outcomes) - len(failed)
     names = ", ".join(f"sub-{outcome.label}" for outcome in failed)
-    print(
+    _say(
         f"shd-bids finished: {n_finished} of {len(outcomes)} participant(s)"
         + (f"; failed: {names}." if failed else ".")
     )
     return FAILURE if failed else SUCCESS
+
+
+def _say(line: str) -> None:
+    """Print a line; a reader that has gone away, as ``head`` does, changes nothing."""
+    try:
+        print(line, flush=True)
+    except OSError:
+        silence(sys.stdout)
 
 
 def _remake_pages(config: RunConfig) -> Sequence["Outcome"]:
@@ -85,7 +105,7 @@ def _run_participants(config: RunConfig, machine: Machine) -> Sequence["Outcome"
     if config.execution.boilerplate_only:
         outcomes, citation_file = write_boilerplate(config, container=find_container())
         if citation_file is not None:
-            print(f"Methods text: {citation_file}")
+            _say(f"Methods text: {citation_file}")
         return outcomes
     return run_participants(
         config,
@@ -107,16 +127,16 @@ def _run_group(config: RunConfig, machine: Machine) -> int:
         container=find_container(),
     )
     for name, reason in outcome.left_out.items():
-        print(f"  {name} is left out: {reason}")
+        _say(f"  {name} is left out: {reason}")
     for message in outcome.messages:
-        print(f"  {message}")
+        _say(f"  {message}")
     for crash_file in outcome.crash_files:
-        print(f"  crash file {crash_file}")
+        _say(f"  crash file {crash_file}")
     if outcome.citation_file is not None and config.execution.boilerplate_only:
-        print(f"Methods text: {outcome.citation_file}")
+        _say(f"Methods text: {outcome.citation_file}")
     state = "finished" if not outcome.messages else "failed"
     left_out = f"; left out: {', '.join(outcome.left_out)}" if outcome.left_out else ""
-    print(
+    _say(
         f"shd-bids {state}: group of {len(outcome.labels)} participant(s), {outcome.n_series} "
         f"series{left_out}."
     )

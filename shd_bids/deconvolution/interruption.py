@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 
 #: What a shell gives for a process that SIGTERM ended.
@@ -23,25 +24,37 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
-@contextmanager
-def on_termination(save: Callable[[], None]) -> Iterator[None]:
-    """Call ``save`` before SIGTERM, with which schedulers take a machine back, ends the process.
+@dataclass
+class Termination:
+    """Whether this process was asked to end."""
 
-    Raises
+    requested: bool = False
+
+
+@contextmanager
+def on_termination(save: Callable[[], None]) -> Iterator[Termination]:
+    """Call ``save`` at SIGTERM, with which schedulers take a machine back, and go on for now.
+
+    What was under way, such as a step of training, can so be ended and saved, too; should the
+    process not be given the time, there is what ``save`` has saved.
+
+    Yields
     ------
-    SystemExit
-        With ``EXIT_CODE``, on SIGTERM.
+    Termination
+        To be asked when something has come to its end.
     """
+    termination = Termination()
 
     def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun and the system both send it
+        termination.requested = True
         save()
-        raise SystemExit(EXIT_CODE)
 
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread hears signals
+        yield termination  # only the main thread hears signals
         return
     before = signal.signal(signal.SIGTERM, end)
     try:
-        yield
+        yield termination
     finally:
         signal.signal(signal.SIGTERM, before)

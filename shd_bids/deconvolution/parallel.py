@@ -90,6 +90,13 @@ class Team:
             distributed.all_gather_object(values, value)
         return values
 
+    def agree(self, wish: bool) -> bool:
+        """Tell all processes whether one of them has a wish."""
+        if self.size == 1:
+            return wish
+        device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+        return bool(self.add(torch.tensor(float(wish), device=device)).item())
+
     def follow(self, value: _Item) -> _Item:
         """Give all processes the value of the first."""
         values = [value]

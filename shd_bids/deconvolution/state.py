@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from shd_bids.errors import TrainingError
 
@@ -37,9 +38,11 @@ class TrainingState:
         Number of steps taken.
     n_return, returned_to
         How often the training went back, and to which step the last time.
+    since_record
+        Sums of the loss terms over the steps since the last record.
     first, good, latest
-        States to go back to: the beginning, one that later losses have shown good, and the last,
-        from which an interrupted training goes on.
+        States to go back to: the beginning, one that later losses have shown good, and that of the
+        last record, from which a training goes on that was killed.
     """
 
     network: ShdNetwork
@@ -51,6 +54,7 @@ class TrainingState:
     step: int = 0
     n_return: int = 0
     returned_to: int | None = None
+    since_record: dict[str, Tensor] = field(default_factory=dict)
     first: dict[str, Any] = field(default_factory=dict)
     good: dict[str, Any] = field(default_factory=dict)
     latest: dict[str, Any] = field(default_factory=dict)
@@ -66,6 +70,9 @@ class TrainingState:
             "step": self.step,
             "n_return": self.n_return,
             "returned_to": self.returned_to,
+            "since_record": self.team.gather(
+                {name: value.cpu() for name, value in self.since_record.items()}
+            ),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -78,6 +85,9 @@ class TrainingState:
         self.step = state["step"]
         self.n_return = state["n_return"]
         self.returned_to = state["returned_to"]
+        device = self.network.to_sh.device
+        sums = state["since_record"][self.team.rank]
+        self.since_record = {name: value.to(device) for name, value in sums.items()}
 
     def remember(self) -> None:
         """Keep the last state but one to go back to: the losses since have shown it good."""
@@ -134,10 +144,22 @@ class TrainingState:
             self.step,
         )
 
-    def save(self, file: Path, settings: Mapping[str, Any]) -> None:
-        """Save the states that are kept, for a training with these settings."""
+    def save(
+        self, file: Path, settings: Mapping[str, Any], present: Mapping[str, Any] | None = None
+    ) -> None:
+        """Save the states that are kept, for a training with these settings.
+
+        Parameters
+        ----------
+        file
+            Replaced.
+        settings
+            Of the training.
+        present
+            The state to go on from, as `state` gives it; that of the last record by default.
+        """
         kept = {"latest": self.latest, "good": self.good, "first": self.first}
-        save_checkpoint(kept, file, settings)
+        save_checkpoint(kept | {"present": present or self.latest}, file, settings)
 
     def resume(self, file: Path | None, settings: Mapping[str, Any]) -> bool:
         """Go on from what the first process has saved; tell whether there was anything.
@@ -153,5 +175,5 @@ class TrainingState:
         if (saved := self.team.follow(saved)) is None:
             return False
         self.latest, self.good, self.first = saved["latest"], saved["good"], saved["first"]
-        self.restore(deepcopy(self.latest))
+        self.restore(deepcopy(saved["present"]))
         return True

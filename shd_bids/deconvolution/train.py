@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from .gradient import BatchGradient
 from .history import CHECKPOINT_SECONDS, Clock, History
-from .interruption import on_termination
+from .interruption import EXIT_CODE, Termination, on_termination
 from .losses import LossWeights, ShdLoss
 from .network import ShdNetwork
 from .parallel import Team
@@ -67,9 +68,9 @@ def train(
     """Fit the network to scans, without any ground truth.
 
     Every masked voxel of a patch contributes to the loss. AdamW with a one-cycle learning rate;
-    the course is logged and, about once a minute and on SIGTERM, everything needed to go on is
-    saved. Where the loss explodes, training goes back to the last record but one and on with half
-    the learning rate.
+    the course is logged and, about once a minute and on SIGTERM after the step under way, all that
+    is needed to go on is saved. Where the loss explodes, training goes back to the last record but
+    one and on with half the learning rate.
 
     Parameters
     ----------
@@ -106,6 +107,8 @@ def train(
         If the checkpoint belongs to another training.
     DeviceError
         If not even one patch fits in the memory of the card.
+    SystemExit
+        With ``EXIT_CODE``, after SIGTERM.
     """
     pool = scans if isinstance(scans, ScanStream) else FixedPool(scans)
     criterion = ShdLoss(network.lmax, preset.loss_n_side, weights).to(network.to_sh.device)
@@ -132,17 +135,25 @@ def train(
         calibrate(network, sampler, preset.batch, compute_dtype, team)
         training.remember()
 
-    def save() -> None:
-        if checkpoint_file is not None and team.is_first:
-            training.save(checkpoint_file, settings)
+    is_saving = False
 
-    def save_at_the_end() -> None:
-        save()
-        LOGGER.warning(
-            "The process was asked to end; the training is saved up to step %d, from where the "
-            "same command goes on.",
-            training.latest["step"],
-        )
+    def save(present: dict[str, Any] | None = None) -> None:
+        nonlocal is_saving
+        if checkpoint_file is None or not team.is_first or is_saving:  # a signal may come anywhere
+            return
+        is_saving = True
+        training.save(checkpoint_file, settings, present)
+        is_saving = False
+
+    def end_here() -> NoReturn:
+        save(training.state())
+        if team.is_first:
+            LOGGER.warning(
+                "The process was asked to end; the training is saved up to step %d, from where the "
+                "same command goes on.",
+                training.step,
+            )
+        raise SystemExit(EXIT_CODE)
 
     # The normalisation stays as calibrated: batch statistics vary from patch to patch, and a
     # network that has learnt with them deconvolves badly with their mean.
@@ -152,10 +163,17 @@ def train(
     amounts = team.gather(pool.amount)  # processes count by what they have to train on
     weight = amounts[team.rank] * team.size / sum(amounts)
     gradient = BatchGradient(network, criterion, compute_dtype, team, weight)
-    total: dict[str, Tensor] = {}
-    handles_end = checkpoint_file is not None and team.is_first
-    with on_termination(save_at_the_end) if handles_end else nullcontext():
-        while training.step < preset.steps:
+    # Saved at once up to the last record: the step under way may take longer than there is time.
+    handles_end = (
+        on_termination(save) if checkpoint_file is not None else nullcontext(Termination())
+    )
+    with handles_end as termination:
+        while True:
+            if team.agree(termination.requested):
+                end_here()
+            if training.step >= preset.steps:
+                return training.history
+            total = training.since_record
             for name, value in gradient(sampler.draw(training.step, preset.batch)).items():
                 total[name] = total.get(name, 0.0) + value
             nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
@@ -165,7 +183,7 @@ def train(
             if training.step % record_every and training.step < preset.steps:
                 continue
             means, n_total = _average(total, team)
-            total = {}
+            training.since_record = {}
             if not means["total"] <= _DIVERGED * means["start"]:  # or is no number
                 training.undo(means)
                 continue
@@ -175,7 +193,6 @@ def train(
             clock.log(training.step, means)
             if clock.checkpoint_is_due(training.step):
                 save()
-    return training.history
 
 
 def _average(sums: dict[str, Tensor], team: Team) -> tuple[dict[str, float], float]:

@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from shd_bids.deconvolution.interruption import EXIT_CODE
 from shd_bids.errors import DeviceError, ShdBidsError
@@ -57,27 +59,51 @@ def run_program(
             complaints.append(line.rstrip())
             LOGGER.debug("%s", complaints[-1])
 
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
-    for line in child.stdout or ():
-        if line.strip():
-            LOGGER.info("%s", line.rstrip())
-    code = child.wait()
-    listener.join()
-    if code == 0:
+    with _pass_on_termination(child) as heard:
+        listener = threading.Thread(target=listen, daemon=True)
+        listener.start()
+        for line in child.stdout or ():
+            if line.strip():
+                LOGGER.info("%s", line.rstrip())
+        code = child.wait()
+        listener.join()
+    if code == 0 and not heard:
         return
-    if code < 0:
-        raise DeviceError(_describe_kill(signal.Signals(-code).name))
-    if code == EXIT_CODE:
+    if heard or code in (EXIT_CODE, -signal.SIGTERM):
         raise ShdBidsError(
             "The fit was asked to end (SIGTERM), as a scheduler does at its time limit. The same "
             "command goes on from its last checkpoint."
         )
+    if code < 0:
+        raise DeviceError(_describe_kill(signal.Signals(-code).name))
     for line in complaints[-_KEPT_LINES:]:
         LOGGER.error("%s", line)
     if _KILLED_RANK in "\n".join(complaints):
         raise DeviceError(_describe_kill("SIGKILL"))
     raise ShdBidsError(_last_word(complaints) or f"The fit ended with exit code {code}.")
+
+
+@contextmanager
+def _pass_on_termination(child: "subprocess.Popen[str]") -> Iterator[list[int]]:
+    """Pass SIGTERM on to a program, which may want to save something, and wait for its end.
+
+    Without it this process would end at once, and the program with it. What is yielded holds the
+    signals that came.
+    """
+    heard: list[int] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        child.terminate()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield heard  # only the main thread hears signals
+        return
+    before = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        yield heard
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _last_word(complaints: Sequence[str]) -> str:

@@ -30,6 +30,13 @@ def test_each_tissue_is_found_where_it_is(segmented):
         assert 2 * both / ((true == tissue).sum() + (found == tissue).sum()) > 0.85
 
 
+def test_the_same_image_gives_the_same_tissues():
+    phantom, t1w = make_head()
+    part = (slice(None), slice(None), slice(6, 10))
+    first, second = (segment_tissue(t1w.data[part], phantom.mask[part]) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
 def test_an_image_without_contrast_is_refused():
     mask = np.zeros((12, 12, 12), dtype=bool)
     mask[3:9, 3:9, 3:9] = True

@@ -2,12 +2,21 @@
 
 import gzip
 import json
+import subprocess
+import sys
 import threading
 import zlib
 
 import pytest
 
-from shd_bids.bids.files import dataset_lock, gzip_trailer, replace_file, write_json, write_text
+from shd_bids.bids.files import (
+    dataset_lock,
+    gzip_trailer,
+    remove_leftovers,
+    replace_file,
+    write_json,
+    write_text,
+)
 from shd_bids.errors import OutputError
 
 
@@ -84,8 +93,29 @@ def test_concurrent_runs_wait_for_each_other(tmp_path):
     assert max(most) == 1
 
 
-def test_a_stale_lock_is_named(tmp_path):
-    (tmp_path / ".shd-bids.lock").touch()
-    message = r"shd-bids.lock has been held for 0.1 s.*delete that file"
-    with pytest.raises(OutputError, match=message), dataset_lock(tmp_path, timeout_s=0.1):
+def test_a_lock_that_another_holds_is_named(tmp_path):
+    message = r"shd-bids.lock has been held for 0.1 s: another run is writing"
+    with (
+        dataset_lock(tmp_path),
+        pytest.raises(OutputError, match=message),
+        dataset_lock(tmp_path, timeout_s=0.1),
+    ):
         pass
+
+
+def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path):
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom shd_bids.bids import files\n"
+        "files.shutil.copyfile = lambda source, target: (target.write_text('half'), os.abort())\n"
+        "files.replace_file(Path(sys.argv[1]) / 'a.txt', Path(sys.argv[1]) / 'sub' / 'b.txt')\n"
+    )
+    write_text(tmp_path / "a.txt", "text")
+    write_text(tmp_path / "sub" / ".hidden", "text")
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    (left,) = (tmp_path / "sub").glob(".b.txt.*")
+    remove_leftovers(tmp_path / "sub", "c.txt")
+    remove_leftovers(tmp_path)
+    assert left.read_text() == "half"
+    remove_leftovers(tmp_path, deep=True)
+    kept = {file.name for file in tmp_path.rglob("*") if file.is_file()}
+    assert kept == {"a.txt", ".hidden"}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from shd_bids.deconvolution.history import History
 from shd_bids.deconvolution.interruption import EXIT_CODE, on_termination
 from shd_bids.deconvolution.losses import LossWeights
 from shd_bids.deconvolution.network import ShdNetwork
+from shd_bids.deconvolution.presets import Preset
 from shd_bids.deconvolution.train import train
 
 #: Starts a process that ends with it.
@@ -33,6 +35,7 @@ child = (
 subprocess.run([sys.executable, "-c", child])
 """
 N_STEP = 99
+N_LONG = 41  # a record every other step
 N_KILL = 3
 #: ``python -m shd_bids.deconvolution``, with the network of the tests.
 PROGRAM = """
@@ -104,17 +107,19 @@ def _folder(folder: Path) -> Path:
     return folder
 
 
-def _train(checkpoint_file: Path | None = None) -> tuple[ShdNetwork, History]:
+def _train(
+    checkpoint_file: Path | None = None, preset: Preset = TINY, checkpoint_seconds: float = 1e9
+) -> tuple[ShdNetwork, History]:
     model = signal_model()
     network = tiny_network(model)
     history = train(
         network,
         [tiny_scan(model)],
-        TINY,
+        preset,
         weights=LossWeights(),
         generator=torch.Generator().manual_seed(0),
         checkpoint_file=checkpoint_file,
-        checkpoint_seconds=1e9,
+        checkpoint_seconds=checkpoint_seconds,
     )
     return network, history
 
@@ -136,11 +141,57 @@ def test_a_training_that_is_asked_to_end_saves_itself_first(
         with pytest.raises(SystemExit) as end:
             _train(tmp_path / "training.safetensors")
     assert end.value.code == EXIT_CODE == 143
-    assert "the training is saved up to step 3" in caplog.text
+    assert "the training is saved up to step 4" in caplog.text  # with the one under way
     resumed, resumed_history = _train(tmp_path / "training.safetensors")
     assert resumed_history.loss == history.loss
     for name, value in network.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("last", [5, N_LONG])
+def test_no_step_is_lost_between_two_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: int
+) -> None:
+    """Sums of the loss that no record holds yet are saved, too."""
+    file, preset = tmp_path / "training.safetensors", replace(TINY, steps=N_LONG)
+    network, history = _train(preset=preset)
+    assert len(history.step) < N_LONG
+    call, calls = BatchGradient.__call__, []
+
+    def terminated(*arguments: object) -> dict[str, torch.Tensor]:
+        calls.append(1)
+        if len(calls) == last:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return call(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BatchGradient, "__call__", terminated)
+        with pytest.raises(SystemExit):
+            _train(file, preset)
+        resumed, resumed_history = _train(file, preset)
+    assert len(calls) == N_LONG
+    assert (resumed_history.step, resumed_history.loss) == (history.step, history.loss)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_a_signal_while_a_checkpoint_is_written_leaves_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, write = tmp_path / "training.safetensors", Path.write_bytes
+
+    def terminated(path: Path, data: bytes) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", terminated)
+        with pytest.raises(SystemExit):
+            _train(file, checkpoint_seconds=0.0)
+    network, history = _train(file)
+    assert len(history.step) == TINY.steps
+    for name, value in _train()[0].state_dict().items():
+        assert torch.equal(value, network.state_dict()[name]), name
 
 
 def test_afterwards_signals_are_heard_as_before() -> None:

@@ -54,6 +54,16 @@ def test_cleaning_refuses_a_folder_that_is_not_ours(tmp_path):
     assert (tmp_path / "thesis.txt").exists()
 
 
+def test_cleaning_refuses_a_folder_that_is_in_use(tmp_path):
+    prepare_work_dir(tmp_path / "work", bids_dir=tmp_path, clean=False)
+    with (
+        hold_participants(tmp_path / "work", ["01"]),
+        pytest.raises(WorkDirError, match="where another run of shd-bids is at work"),
+    ):
+        prepare_work_dir(tmp_path / "work", bids_dir=tmp_path, clean=True)
+    prepare_work_dir(tmp_path / "work", bids_dir=tmp_path, clean=True)
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be made"):

@@ -23,6 +23,7 @@ from shd_bids.response.io import read_response
 
 from .group import group_wf_name, init_group_wf, network_model, network_path, response_path
 from .group_scans import StudyKind, collect_scans, find_participants, sort_by_kind
+from .holds import hold_group_output
 from .logs import set_up_logging
 from .outcome import CONFIG_NAME
 from .plugin import TaskSettings
@@ -102,8 +103,8 @@ def run_group(
     verbosity = 2 if execution.debug else execution.verbosity
     log_dir = execution.output_dir / "group/log" / new_run_id()
     prepare_work_dir(execution.work_dir, bids_dir=execution.bids_dir, clean=execution.clean_workdir)
-    with hold_group(execution.work_dir):
-        write_dataset(config, container)
+    write_dataset(config, container)
+    with hold_group(execution.work_dir), hold_group_output(execution.output_dir):
         log_dir.mkdir(parents=True, exist_ok=True)
         write_config_file(config, log_dir / CONFIG_NAME)
         log_files = {"group": log_dir / "shd-bids.log"}

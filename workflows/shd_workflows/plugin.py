@@ -6,15 +6,18 @@ crash file, and what does not depend on it goes on. The process gives its memory
 and its CUDA context with it.
 """
 
+import ctypes
 import logging
 import multiprocessing
 import multiprocessing.connection
 import os
+import pickle
 import re
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -27,21 +30,64 @@ from nipype import config as nipype_config
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from .logs import set_up_logging
+from .signals import raise_if_interrupted
 from .usage import StepUse, held_gb, peak_gb, tell_excess
 
 LOGGER = logging.getLogger(__name__)
+_PATIENCE_S = 10.0  # for the end of a process that has nothing left to do
+_GRACE_S = 30.0  # for a training to save itself; container engines give 10 s, Slurm 30 s
+_N_TRY = 3
+_UNSEEN = 255  # how a process ended that outlived the server it was forked from
+_BLOCKED = {signal.SIGTERM, signal.SIGHUP}
+_PR_SET_NAME = 15
 _QUIET = ("ds_", "describe_")  # nodes of milliseconds
 _PRELOADED = ["nipype.pipeline.engine", "shd_bids.interfaces.all"]
 
 
 @dataclass
 class _Task:
-    """A node that is running: its process and where its result will arrive."""
+    """A node that is running: its process and where its result will arrive.
+
+    A thread listens, since a process can die, or stop, with half of its result sent.
+    """
 
     process: BaseProcess
     receiver: Connection
+    sender: Connection
     node_name: str
     gpu: str | None
+    reply: bytes | None = None
+    has_replied: threading.Event = field(default_factory=threading.Event)
+    is_gone: threading.Event = field(default_factory=threading.Event)
+
+    def start(self) -> None:
+        """Start the process, then listen to it."""
+        with _signals_blocked():
+            self.process.start()
+        self.sender.close()  # so that the receiver sees the end when the process dies
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        try:
+            self.reply = self.receiver.recv_bytes()
+            self.has_replied.set()
+            self.receiver.recv_bytes()  # nothing comes any more
+        except (EOFError, OSError):  # the end, in the midst of a message or not
+            pass
+        self.has_replied.set()
+        self.is_gone.set()
+
+    def end(self, patience_s: float) -> None:
+        """Wait for the end of the process, then end what is left of it and of its programs."""
+        if self.process.pid is None:
+            return
+        self.is_gone.wait(patience_s)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        if not self.is_gone.is_set():  # it had no group of its own yet
+            self.process.kill()
+        if self.is_gone.wait(_PATIENCE_S):
+            self.process.join(_PATIENCE_S)
 
 
 @dataclass(frozen=True)
@@ -125,6 +171,10 @@ class ResilientPlugin(MultiProcPlugin):
         self.unfinished = {node.fullname for node in graph.nodes()}
         super().run(graph, config, updatehash=updatehash)
 
+    def _send_procs_to_workers(self, updatehash: bool = False, graph: Any = None) -> None:
+        raise_if_interrupted()
+        super()._send_procs_to_workers(updatehash=updatehash, graph=graph)
+
     def _note_status(self, node: Any, status: str) -> None:
         """Keep account of the nodes, and tell the user of those that take time."""
         name = node.fullname
@@ -140,7 +190,7 @@ class ResilientPlugin(MultiProcPlugin):
             tell_excess(readable_name(name), use)
             if self._on_step is not None:
                 self._on_step(name, use)
-        if status == "end":
+        if status == "end" and all(name != failure.node_name for failure in self.failures):
             self.unfinished.discard(name)
             if name in self.used and not node.name.startswith(_QUIET):
                 LOGGER.info("%s: done in %.1f s", readable_name(name), self.used[name].seconds)
@@ -159,42 +209,60 @@ class ResilientPlugin(MultiProcPlugin):
         if node.is_gpu_node() and self._settings.gpus:
             busy = [task.gpu for task in self._tasks.values()]
             gpu = next((card for card in self._settings.gpus if card not in busy), None)
-        receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(
-            target=_run_task,
-            args=(node, updatehash, self._taskid, sender, self._settings, gpu),
-            name=node.name,
-        )
-        process.start()
-        sender.close()  # so that the receiver sees the end when the process dies
-        self._tasks[self._taskid] = _Task(process, receiver, node.fullname, gpu)
+        error: Exception | None = None
+        for _ in range(_N_TRY):  # the server that starts processes may just have died
+            receiver, sender = self._context.Pipe(duplex=False)
+            process = self._context.Process(
+                target=_run_task,
+                args=(node, updatehash, self._taskid, sender, self._settings, gpu),
+                name=node.name,
+            )
+            task = _Task(process, receiver, sender, node.fullname, gpu)
+            self._tasks[self._taskid] = task  # before it starts: a signal may come in between
+            try:
+                task.start()
+                return self._taskid
+            except (OSError, EOFError) as found:
+                error = found
+        task.reply = pickle.dumps((_failed(self._taskid, _describe_refusal(task, error)), None))
+        task.has_replied.set()
         return self._taskid
 
     def _get_result(self, taskid: int) -> dict[str, Any] | None:
         task = self._tasks[taskid]
-        if not task.receiver.poll():
+        if not task.has_replied.is_set():
             return None
-        try:
-            result, self._peaks_gb[task.node_name] = task.receiver.recv()
-            return result
-        except EOFError:  # the process ended without a word
-            task.process.join()
-        message = _describe_death(task)
-        return {"result": None, "traceback": [f"RuntimeError: {message}\n"], "taskid": taskid}
+        if task.reply is None:  # the process ended without a word
+            task.end(_PATIENCE_S)
+            return _failed(taskid, _describe_death(task))
+        result: dict[str, Any]
+        result, self._peaks_gb[task.node_name] = pickle.loads(task.reply)
+        return result
 
     def _clear_task(self, taskid: int) -> None:
         task = self._tasks.pop(taskid)
-        task.receiver.close()
-        task.process.join()
-        task.process.close()
+        task.sender.close()
+        task.end(_PATIENCE_S)
+        if task.is_gone.is_set():
+            task.receiver.close()
+        if task.process.pid is not None and task.process.exitcode is not None:
+            task.process.close()
 
     def _postrun_check(self) -> None:
         self.stop()
 
     def stop(self) -> None:
-        """End the processes that still run, and with them the programs they started."""
-        for task in self._tasks.values():
+        """End the processes that still run, and with them the programs they started.
+
+        A training is given the time to save itself. Whoever asked for the end and is less patient
+        kills this process, and all others with it.
+        """
+        running = [task for task in self._tasks.values() if task.process.pid is not None]
+        for task in running:
             task.process.terminate()
+        end = monotonic() + _GRACE_S
+        for task in running:
+            task.end(max(end - monotonic(), 0.0))
         for taskid in list(self._tasks):
             self._clear_task(taskid)
 
@@ -209,9 +277,13 @@ def _run_task(
 ) -> None:
     """Run one node in its own process and send its result, and the memory that it took."""
     shared_gb = held_gb()
+    os.setpgid(0, 0)  # so that the programs it starts can be ended with it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides on Ctrl-C
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the parent decides on Ctrl-C and closed terminals
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
+    _name_process(node.name)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     if settings.resource_monitor:
@@ -219,8 +291,34 @@ def _run_task(
     own = {name: file for name, file in settings.log_files.items() if name in node.fullname}
     set_up_logging(verbosity=settings.verbosity, log_files=own)
     result = run_node(node, updatehash, taskid)
-    sender.send((result, peak_gb(shared_gb)))
+    try:
+        reply = pickle.dumps((result, peak_gb(shared_gb)))
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        failure = f"The result of {node.fullname} cannot be sent to the run: {error}"
+        said = result["traceback"] or _failed(taskid, failure)["traceback"]
+        reply = pickle.dumps((_failed(taskid, failure) | {"traceback": said}, peak_gb(shared_gb)))
+    sender.send_bytes(reply)
     sender.close()
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Start processes deaf to what asks to end, until they listen themselves.
+
+    The server from which nodes' processes are forked never does: a scheduler may send SIGTERM to
+    all processes, and nodes are to hear of it from this one.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _name_process(name: str) -> None:
+    """Show a node's name in ``top`` and ``ps``, as far as fits (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
 def _end_with_parent() -> None:
@@ -231,20 +329,34 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.killpg(0, signal.SIGKILL)
+
+
+def _failed(taskid: int, message: str) -> dict[str, Any]:
+    """Give the result of a node that could not tell it itself."""
+    return {"result": None, "traceback": [f"RuntimeError: {message}\n"], "taskid": taskid}
 
 
 def _describe_death(task: _Task) -> str:
     code = task.process.exitcode or 0
     how = f"with exit code {code}"
+    if code == _UNSEEN:
+        how = "killed, it seems"
     if code < 0:
         how = f"killed by {signal.Signals(-code).name}"
     hint = (
         " Most often the system ran out of memory: give fewer --nprocs, more memory, or --mem."
-        if code == -signal.SIGKILL
+        if code in (-signal.SIGKILL, _UNSEEN)
         else ""
     )
     return f"The process of {task.node_name} ended without a result, {how}.{hint}"
+
+
+def _describe_refusal(task: _Task, error: Exception | None) -> str:
+    return (
+        f"No process could be started for {task.node_name}: {error or 'no reason was given'}. Most "
+        "often there are too many processes or open files, or too little memory: see `ulimit -a`."
+    )
 
 
 def readable_name(node_name: str) -> str:

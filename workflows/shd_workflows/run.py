@@ -28,6 +28,7 @@ from shd_bids.errors import OutputError, ShdBidsError
 from shd_bids.reports.versions import machine_facts
 
 from .boilerplate import found_text, participant_methods, participant_sections, study_methods
+from .holds import hold_outputs
 from .logs import set_up_logging
 from .manifest import earlier_figures, planned_files
 from .outcome import CONFIG_NAME, METHODS_NAME, STUDY_NAME, Outcome, judge_outcomes
@@ -36,6 +37,7 @@ from .pages import write_citations, write_page
 from .participant import init_participant_wf, participant_wf_name
 from .plan import plan_series
 from .plugin import ResilientPlugin, TaskSettings
+from .signals import Interrupted
 from .slurm import SlurmPlugin
 from .sources import Source, dataset_links, open_source, suggest_own
 from .workdir import hold_participants, prepare_work_dir, recall_steps, remember_step
@@ -89,8 +91,11 @@ def run_participants(
     outcomes = [
         Outcome(label, execution.output_dir / f"sub-{label}" / "log" / run_id) for label in labels
     ]
-    with hold_participants(execution.work_dir, labels):
-        write_dataset(config, container)
+    write_dataset(config, container)
+    with (
+        hold_participants(execution.work_dir, labels),
+        hold_outputs(execution.output_dir, labels, execution.session_labels),
+    ):
         log_files = {participant_wf_name(outcome.label): outcome.log_file for outcome in outcomes}
         for outcome in outcomes:
             outcome.log_dir.mkdir(parents=True, exist_ok=True)
@@ -319,6 +324,12 @@ def execute(workflow: LiterateWorkflow, plugin: ResilientPlugin) -> None:
         workflow.run(plugin=plugin)
     except RuntimeError as error:  # how nipype says that nodes failed; the plugin knows which
         LOGGER.debug("%s", error)
+    except Interrupted as interruption:
+        LOGGER.warning(
+            "Interrupted by %s: the steps that run are ended; a training saves itself first.",
+            interruption,
+        )
+        raise
     finally:
         plugin.stop()
     LOGGER.info("The graph ended after %.0f s.", monotonic() - started)

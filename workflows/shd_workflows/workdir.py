@@ -8,10 +8,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import asdict
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from shd_bids import __version__
 from shd_bids.bids.files import write_json
+from shd_bids.bids.locks import hold_lock, is_held
 from shd_bids.errors import OutputError, WorkDirError
 
 from .usage import StepUse
@@ -37,7 +36,7 @@ def prepare_work_dir(work_dir: Path, *, bids_dir: Path, clean: bool) -> None:
     ------
     WorkDirError
         When it was made by another version or from another dataset, or is to be emptied and was
-        not made by shd-bids.
+        not made by shd-bids or is in use.
     OutputError
         When it cannot be written.
     """
@@ -48,6 +47,11 @@ def prepare_work_dir(work_dir: Path, *, bids_dir: Path, clean: bool) -> None:
             raise WorkDirError(
                 f"--clean-workdir would empty {work_dir}, which shd-bids did not make (it lacks "
                 f"{STAMP_NAME}). Empty it yourself, or give another --work-dir."
+            )
+        if any(is_held(file) for file in work_dir.glob(".*.lock")):
+            raise WorkDirError(
+                f"--clean-workdir would empty {work_dir}, where another run of shd-bids is at "
+                "work. Wait for it, or give another --work-dir."
             )
         LOGGER.info("Emptying the work directory %s.", work_dir)
         for entry in work_dir.iterdir():
@@ -152,12 +156,12 @@ def hold_group(work_dir: Path) -> AbstractContextManager[None]:
 
 @contextmanager
 def _hold(work_dir: Path, name: str, what: str) -> Iterator[None]:
-    try:  # released by the system when this process dies
-        lock = FileLock(work_dir / f".{name}.lock", timeout=0).acquire()
-    except Timeout as error:
-        raise WorkDirError(
-            f"Another run of shd-bids is at work on {what} in {work_dir}. Wait for it, or give "
-            "another --work-dir."
-        ) from error
-    with lock:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(hold_lock(work_dir / f".{name}.lock"))
+        except TimeoutError as error:
+            raise WorkDirError(
+                f"Another run of shd-bids is at work on {what} in {work_dir}. Wait for it, or give "
+                "another --work-dir."
+            ) from error
         yield

@@ -1,0 +1,94 @@
+"""Places in the output that one run holds at a time, from whichever work directory it writes."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from shd_bids.bids.files import LOCK_NAME, remove_leftovers
+from shd_bids.bids.locks import hold_lock
+from shd_bids.errors import OutputError
+
+
+@contextmanager
+def hold_outputs(
+    output_dir: Path, participant_labels: Sequence[str], session_labels: Sequence[str] = ()
+) -> Iterator[None]:
+    """Hold participants' folders in the output; what a killed run has left there is removed.
+
+    Runs of different sessions may share a participant, as the tasks of an array do.
+
+    Parameters
+    ----------
+    output_dir
+        Root of the output dataset.
+    participant_labels, session_labels
+        Without prefix; no sessions for all.
+
+    Raises
+    ------
+    OutputError
+        When another run holds one of them.
+    """
+    with ExitStack() as stack:
+        for label in participant_labels:
+            stack.enter_context(_hold_participant(output_dir, label, session_labels))
+        yield
+
+
+@contextmanager
+def hold_group_output(output_dir: Path) -> Iterator[None]:
+    """Hold the folder of the group level in the output.
+
+    Raises
+    ------
+    OutputError
+        When another run holds it.
+    """
+    folder = output_dir / "group"
+    with _hold(folder / "log" / LOCK_NAME, "the group level", output_dir):
+        remove_leftovers(folder, deep=True)
+        remove_leftovers(output_dir, "group*")
+        yield
+
+
+@contextmanager
+def _hold_participant(
+    output_dir: Path, label: str, session_labels: Sequence[str]
+) -> Iterator[None]:
+    file = output_dir / f"sub-{label}" / "log" / LOCK_NAME
+    what = f"participant {label}"
+    if not session_labels:
+        with _hold(file, what, output_dir):
+            _clean(output_dir, label)
+            yield
+        return
+    with ExitStack() as stack:
+        try:
+            with hold_lock(file):
+                _clean(output_dir, label)
+        except TimeoutError:  # runs of other sessions, perhaps: they may be writing
+            pass
+        stack.enter_context(_hold(file, what, output_dir, shared=True))
+        for session in session_labels:
+            name = LOCK_NAME.replace(".lock", f"-ses-{session}.lock")
+            own = f"session {session} of {what}"
+            stack.enter_context(_hold(file.with_name(name), own, output_dir))
+        yield
+
+
+def _clean(output_dir: Path, label: str) -> None:
+    remove_leftovers(output_dir / f"sub-{label}", deep=True)
+    remove_leftovers(output_dir, f"sub-{label}.html")
+
+
+@contextmanager
+def _hold(file: Path, what: str, output_dir: Path, *, shared: bool = False) -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(hold_lock(file, shared=shared))
+        except TimeoutError as error:
+            raise OutputError(
+                f"Another run of shd-bids is at work on {what} in {output_dir}. Wait for it, or "
+                "give another output folder."
+            ) from error
+        yield
