@@ -1,5 +1,6 @@
 """A graph survives the death of a node's process."""
 
+import json
 import logging
 import os
 
@@ -135,3 +136,15 @@ def test_a_node_says_nothing_to_the_other_participants_logs(tmp_path, make_graph
     make_graph(free=_add).run(plugin=ResilientPlugin(n_procs=1, memory_gb=1, settings=settings))
     assert "free" in logs["graph"].read_text()
     assert not logs["sub_02_wf"].exists()
+
+
+def test_the_resource_monitor_samples_every_step_also_beside_one_that_fails(make_graph, tmp_path):
+    file = tmp_path / "resource_monitor.json"
+    graph = make_graph(free=_add, fail=_fail)
+    with pytest.raises(RuntimeError):
+        graph.run(
+            plugin=ResilientPlugin(n_procs=2, memory_gb=1, settings=TaskSettings(monitor_file=file))
+        )
+    samples = json.loads(file.read_text())
+    assert "graph.free" in samples["name"]
+    assert min(samples["rss_GiB"]) > 0

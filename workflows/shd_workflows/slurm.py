@@ -174,7 +174,7 @@ class SlurmPlugin(ResilientPlugin):
             updatehash,
             self._workflow_of(node.fullname),
             self._settings.verbosity,
-            self._settings.resource_monitor,
+            self._settings.monitor_file is not None,
         )
         write_pickle(content, files.job)
         command = [sys.executable, "-m", "shd_workflows.node_job", str(files.job)]
