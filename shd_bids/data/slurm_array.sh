@@ -4,7 +4,7 @@
 #   shd-bids-slurm > slurm_array.sh
 #   ls -d /data/bids/sub-* | xargs -n 1 basename > list.txt      # or lines "sub-01 ses-a"
 #   sbatch --array=1-$(wc -l < list.txt)%20 slurm_array.sh BIDS_DIR OUTPUT_DIR WORK_DIR list.txt [FLAG ...]
-#   sbatch --dependency=afterany:JOB slurm_array.sh BIDS_DIR OUTPUT_DIR WORK_DIR group [FLAG ...]
+#   sbatch --dependency=afterany:JOB --output=group-%j.log slurm_array.sh BIDS_DIR OUTPUT_DIR WORK_DIR group [FLAG ...]
 #
 # FLAGs go to shd-bids as they are. Each line has a work directory of its own below WORK_DIR, on a
 # file system that all machines share: whatever ends a task, the next attempt finds there what is

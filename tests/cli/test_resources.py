@@ -13,9 +13,17 @@ from shd_bids.errors import ConfigError, DeviceError
 def make_config(tmp_path):
     (tmp_path / "in").mkdir()
 
-    def make(device="auto", **given):
+    def make(device="auto", plugin="", **given):
+        file = tmp_path / "plugin.yml"
+        file.write_text(plugin)
+        execution = ExecutionConfig(
+            tmp_path / "in",
+            tmp_path / "out",
+            work_dir=tmp_path / "work",
+            use_plugin=file if plugin else None,
+        )
         return RunConfig(
-            ExecutionConfig(tmp_path / "in", tmp_path / "out", work_dir=tmp_path / "work"),
+            execution,
             deconv=DeconvConfig(device=device),
             resources=ResourcesConfig(**given),
         )
@@ -98,3 +106,28 @@ def test_no_cards_asked_for_means_the_cpu(make_config, with_card):
 def test_a_step_cannot_have_more_threads_than_there_are_processors(make_config, without_card):
     with pytest.raises(ConfigError, match="--omp-nthreads is 4, more than --nprocs 2"):
         resolve_resources(make_config(nprocs=2, omp_nthreads=4))
+
+
+def test_a_plugin_file_sets_what_no_flag_sets(make_config, without_card):
+    plugin = "plugin: MultiProc\nplugin_args: {n_procs: 3, memory_gb: 5}\n"
+    config, _ = resolve_resources(make_config(plugin=plugin))
+    assert (config.resources.nprocs, config.resources.mem) == (3, 5.0)
+    config, _ = resolve_resources(make_config(plugin=plugin, nprocs=2, mem=4.0))
+    assert (config.resources.nprocs, config.resources.mem) == (2, 4.0)
+
+
+def test_without_slurm_no_jobs_can_be_made(make_config, without_card, monkeypatch):
+    monkeypatch.setattr(resources.shutil, "which", lambda name: None)
+    with pytest.raises(ConfigError, match=r"SLURM, but sbatch, squeue, scancel is not on PATH"):
+        resolve_resources(make_config(plugin="plugin: SLURM"))
+
+
+def test_the_cards_of_a_cluster_are_not_looked_for_where_jobs_are_made(
+    make_config, without_card, monkeypatch
+):
+    monkeypatch.setattr(resources.shutil, "which", lambda name: f"/bin/{name}")
+    config, machine = resolve_resources(make_config("cuda", plugin="plugin: SLURM", gpus=2))
+    assert config.deconv.device == "cuda"
+    assert machine.gpus == ("0", "1")
+    config, _ = resolve_resources(make_config("auto", plugin="plugin: SLURM"))
+    assert config.deconv.device == "cpu"

@@ -91,6 +91,7 @@ def _run(folder: Path, number: str) -> int:
         )
     set_state(folder, number, state="RUNNING", pid=child.pid)
     code = child.wait()
+    set_state(folder, number, code=code)
     if read_jobs(folder)[number]["state"] == "RUNNING":
         status = -code if code < 0 else code << 8
         set_state(folder, number, state="FAILED" if code else "COMPLETED", status=status)

@@ -1,9 +1,10 @@
 """Large steps as Slurm jobs, with a Slurm that runs them here."""
 
 import logging
+import os
 import shlex
+import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,20 @@ def _add(value: int) -> int:
 
 def _fail(value: int) -> int:
     raise ValueError("the sum is not right")
+
+
+def _train(value: int, go_file: str) -> int:
+    import pathlib
+    import sys
+
+    from shd_bids.interfaces.process import run_program
+
+    file = pathlib.Path(go_file)
+    program = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(600)"
+    if not file.exists():
+        started = str(file.with_suffix(".started"))
+        run_program([sys.executable, "-c", program, started], pathlib.Path())
+    return value + 1
 
 
 def _wait(value: int, go_file: str) -> int:
@@ -173,18 +188,19 @@ def test_a_job_that_is_ended_fails_its_step_and_says_how(
     assert len(list((tmp_path / "crash").glob("crash-*ended*.txt"))) == 1
 
 
-def test_a_job_that_is_queued_again_goes_on(slurm, graph, tmp_path, caplog):
+def test_a_job_that_is_asked_to_end_and_queued_again_goes_on(slurm, graph, tmp_path):
     go_file = tmp_path / "go"
-    graph.add_nodes([_node(_wait, "wait", go_file=str(go_file))])
+    graph.add_nodes([_node(_train, "train", go_file=str(go_file))])
     plugin = _plugin(graph)
 
     def requeue() -> None:
         wait_for(go_file.with_suffix(".started").exists)
+        pid = read_jobs(slurm)["1"]["pid"]
         set_state(slurm, "1", state="PENDING", reason="BeginTime")
-        fake_slurm._scancel(slurm, ["1"])
-        set_state(slurm, "1", state="PENDING", reason="BeginTime")
-        wait_for(lambda: len(calls(slurm, "squeue")) > 3)
-        time.sleep(0.5)
+        os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: read_jobs(slurm)["1"].get("code") == 143)
+        n_call = len(calls(slurm, "squeue"))
+        wait_for(lambda: len(calls(slurm, "squeue")) > n_call + 2)
         go_file.touch()
         fake_slurm.start(slurm, "1")
 

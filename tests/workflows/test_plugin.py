@@ -1,5 +1,6 @@
 """A graph survives the death of a node's process."""
 
+import json
 import logging
 import os
 import subprocess
@@ -187,3 +188,15 @@ def test_a_step_that_the_kernel_ends_for_memory_is_told_and_the_others_finish(tm
     assert "fill failed: The process of graph.fill ended" in said[-2]
     assert "killed by SIGKILL. Most often the system ran out of memory" in said[-2]
     assert said[-1] == "['fill']"
+
+
+def test_the_resource_monitor_samples_every_step_also_beside_one_that_fails(make_graph, tmp_path):
+    file = tmp_path / "resource_monitor.json"
+    graph = make_graph(free=_add, fail=_fail)
+    with pytest.raises(RuntimeError):
+        graph.run(
+            plugin=ResilientPlugin(n_procs=2, memory_gb=1, settings=TaskSettings(monitor_file=file))
+        )
+    samples = json.loads(file.read_text())
+    assert "graph.free" in samples["name"]
+    assert min(samples["rss_GiB"]) > 0

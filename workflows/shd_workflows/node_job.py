@@ -8,11 +8,9 @@ import os
 import pickle
 import signal
 import sys
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from types import FrameType
 from typing import Any
 
 from nipype import config as nipype_config
@@ -22,8 +20,6 @@ from shd_bids.deconvolution.interruption import EXIT_CODE
 
 from .logs import set_up_logging
 from .usage import held_gb, peak_gb
-
-_END_SECONDS = 25.0  # Slurm kills half a minute after it has asked to end
 
 
 @dataclass(frozen=True)
@@ -114,55 +110,38 @@ def read_pickle(file: Path) -> Any:
 def main(argv: list[str]) -> int:
     """Run the node of a job file and write its result beside it.
 
-    A job that is asked to end leaves no result: Slurm says why, or runs it anew.
+    A job that is asked to end leaves no result: Slurm says why, or runs it anew. Most steps end at
+    once with the signal; a training hears it, and saves itself.
     """
     job_file = Path(argv[1])
     files = JobFiles(job_file.parent, job_file.stem)
     started, shared_gb = monotonic(), held_gb()
-    asked = threading.Event()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        if not asked.is_set():
-            asked.set()
-            threading.Thread(target=_end_soon, daemon=True).start()
-
-    signal.signal(signal.SIGTERM, end)
+    signals = _note_signals()
     job: NodeJob = read_pickle(job_file)
     if job.resource_monitor:
         nipype_config.enable_resource_monitor()
     set_up_logging(verbosity=job.verbosity, log_files={job.workflow_name: files.log})
     result = run_node(job.node, job.updatehash, 0)
-    if asked.is_set():
+    if result["traceback"] and signal.SIGTERM in _noted(signals):
         return EXIT_CODE
     write_pickle((result, peak_gb(shared_gb), monotonic() - started), files.result)
     return 0
 
 
-def _end_soon() -> None:
-    """Ask the programs of this job to end, so that a training saves itself, then end."""
-    children = _children()
-    for child in children:
-        try:
-            os.kill(child, signal.SIGTERM)
-        except ProcessLookupError:
-            continue
-    end = monotonic() + _END_SECONDS
-    wait = threading.Event()
-    while _children() and monotonic() < end:
-        wait.wait(0.1)
-    sys.stdout.flush()
-    os._exit(EXIT_CODE)
+def _note_signals() -> int:
+    """Have the system note the signals that are heard, whoever hears them; give what to read."""
+    reader, writer = os.pipe()
+    for end in (reader, writer):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    return reader
 
 
-def _children() -> set[int]:
-    """List the processes that this one has started and that run."""
-    found: set[int] = set()
-    for file in Path("/proc/self/task").glob("*/children"):
-        try:
-            found |= {int(word) for word in file.read_text().split()}
-        except OSError:  # a thread that has ended
-            continue
-    return found
+def _noted(reader: int) -> bytes:
+    try:
+        return os.read(reader, 1024)
+    except BlockingIOError:
+        return b""
 
 
 if __name__ == "__main__":

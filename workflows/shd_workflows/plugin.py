@@ -27,6 +27,7 @@ from traceback import format_exc, format_exception
 from typing import Any
 
 from nipype import config as nipype_config
+from nipype.pipeline.engine.utils import write_workflow_resources
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from shd_bids.bids.space import explain_failure, explain_write_error
@@ -109,7 +110,7 @@ class TaskSettings:
     log_files: dict[str, Path] = field(default_factory=dict)  # by a participant's workflow name
     verbosity: int = 0
     gpus: tuple[str, ...] = ()  # ids for CUDA_VISIBLE_DEVICES, one per card to use at once
-    resource_monitor: bool = False  # nipype's, which samples memory and processor time
+    monitor_file: Path | None = None  # for samples of memory and processor time, by nipype
 
 
 class ResilientPlugin(MultiProcPlugin):
@@ -176,7 +177,11 @@ class ResilientPlugin(MultiProcPlugin):
     def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
         """Run the nodes of a graph; what does not depend on a failure is run to the end."""
         self.unfinished = {node.fullname for node in graph.nodes()}
-        super().run(graph, config, updatehash=updatehash)
+        try:
+            super().run(graph, config, updatehash=updatehash)
+        finally:  # nipype itself writes it only when nothing has failed
+            if self._settings.monitor_file is not None:
+                write_workflow_resources(graph, str(self._settings.monitor_file), append=False)
 
     def _send_procs_to_workers(self, updatehash: bool = False, graph: Any = None) -> None:
         raise_if_interrupted()
@@ -315,7 +320,7 @@ def _run_task(
     _name_process(node.name)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    if settings.resource_monitor:
+    if settings.monitor_file is not None:
         nipype_config.enable_resource_monitor()
     own = {name: file for name, file in settings.log_files.items() if name in node.fullname}
     set_up_logging(verbosity=settings.verbosity, log_files=own)

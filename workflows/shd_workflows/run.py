@@ -277,7 +277,8 @@ def make_plugin(config: RunConfig, settings: TaskSettings) -> ResilientPlugin:
     work_dir, asked = config.execution.work_dir, config.execution.plugin
     n_procs = 1 if asked.name == "Linear" else config.resources.nprocs or 1
     memory_gb = steps_gb(config.resources)
-    settings = replace(settings, resource_monitor=config.execution.resource_monitor)
+    if config.execution.resource_monitor:
+        settings = replace(settings, monitor_file=work_dir / "resource_monitor.json")
     on_step = partial(remember_step, work_dir)
     if not asked.is_cluster:
         return ResilientPlugin(
@@ -295,8 +296,6 @@ def make_plugin(config: RunConfig, settings: TaskSettings) -> ResilientPlugin:
 
 def configure_nipype(config: RunConfig) -> None:
     """Set what nipype copies into every graph and node when they are made."""
-    if config.execution.resource_monitor:
-        nipype_config.enable_resource_monitor()
     nipype_config.update_config(
         {
             "execution": {

@@ -25,6 +25,7 @@ from shd_bids.errors import ConfigError
 
 from .node_job import JobFiles, NodeJob, read_pickle, write_pickle
 from .plugin import ResilientPlugin, TaskSettings, readable_name
+from .signals import raise_if_interrupted
 from .slurm_queue import (
     JobState,
     SubmissionError,
@@ -33,6 +34,7 @@ from .slurm_queue import (
     option_names,
     script_text,
     submit,
+    wait_for_end,
 )
 from .usage import StepUse
 
@@ -127,11 +129,13 @@ class SlurmPlugin(ResilientPlugin):
         alive = [number for number, state in states.items() if not state.has_ended]
         if alive:
             LOGGER.warning("Cancelling the jobs of an earlier run: %s.", ", ".join(alive))
-            cancel(alive, wait_seconds=_CANCEL_SECONDS)
+            cancel(alive)
+            wait_for_end(alive, _CANCEL_SECONDS)
         for file in known.values():
             file.unlink(missing_ok=True)
 
     def _send_procs_to_workers(self, updatehash: bool = False, graph: Any = None) -> None:
+        raise_if_interrupted()
         ready = np.flatnonzero(~self.proc_done & (self.depidx.sum(axis=0) == 0).__array__())
         for jobid in ready:
             node = self.procs[jobid]
@@ -170,7 +174,7 @@ class SlurmPlugin(ResilientPlugin):
             updatehash,
             self._workflow_of(node.fullname),
             self._settings.verbosity,
-            self._settings.resource_monitor,
+            self._settings.monitor_file is not None,
         )
         write_pickle(content, files.job)
         command = [sys.executable, "-m", "shd_workflows.node_job", str(files.job)]
@@ -303,13 +307,16 @@ class SlurmPlugin(ResilientPlugin):
                 log.write(job.files.log.read_text(encoding="utf-8", errors="replace"))
 
     def stop(self) -> None:
-        """End what still runs, here and on other machines."""
-        super().stop()
+        """End what still runs, here and on other machines; a training saves itself first."""
         numbers = [job.number for job in self._jobs.values() if job.number]
         if numbers:
             LOGGER.info("Cancelling %d job(s) of Slurm.", len(numbers))
-            cancel(numbers, wait_seconds=_CANCEL_SECONDS)
-        for taskid in list(self._jobs):
+            cancel(numbers)
+        super().stop()
+        if numbers:
+            wait_for_end(numbers, _CANCEL_SECONDS)
+        for taskid, job in list(self._jobs.items()):
+            self._pass_on(job)
             self._clear_task(taskid)
 
     def _workflow_of(self, node_name: str) -> str:

@@ -151,22 +151,31 @@ def _shell_code(said: str) -> int:
     return exit_code or (128 + int(killer) if killer.isdigit() and int(killer) else 0)
 
 
-def cancel(job_ids: Iterable[str], *, wait_seconds: float) -> None:
-    """Cancel jobs and wait until their processes have ended.
+def cancel(job_ids: Iterable[str]) -> None:
+    """Cancel jobs: Slurm sends SIGTERM, and SIGKILL half a minute later.
+
+    Parameters
+    ----------
+    job_ids
+        Numbers of jobs.
+    """
+    wanted = sorted(set(job_ids), key=int)
+    done = _call(["scancel", *wanted])
+    if done.returncode:
+        LOGGER.warning("scancel %s: %s", " ".join(wanted), " ".join(done.stderr.split()))
+
+
+def wait_for_end(job_ids: Iterable[str], wait_seconds: float) -> None:
+    """Wait until the processes of jobs have ended.
 
     Parameters
     ----------
     job_ids
         Numbers of jobs.
     wait_seconds
-        At most; Slurm sends SIGTERM, and SIGKILL half a minute later.
+        At most.
     """
     wanted = sorted(set(job_ids), key=int)
-    if not wanted:
-        return
-    done = _call(["scancel", *wanted])
-    if done.returncode:
-        LOGGER.warning("scancel %s: %s", " ".join(wanted), " ".join(done.stderr.split()))
     end = monotonic() + wait_seconds
     while monotonic() < end:
         states = look_up(wanted)
