@@ -140,7 +140,7 @@ def _mounts(file: Path) -> Iterator[_Mount]:
 
 def _own_groups(file: Path) -> dict[str, str]:
     """Read the path of this process's group by controller; of version 2 under an empty name."""
-    groups = {}
+    groups: dict[str, str] = {}
     for line in _read_lines(file):
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         groups |= dict.fromkeys(controllers.split(","), path)

@@ -62,7 +62,7 @@ def read_preset(file: Path) -> str | None:
                 raise ValueError("the head is longer than the file")
             head = json.loads(content.read(n_byte))
         preset = head.get("__metadata__", {}).get("preset")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise WeightsError(
             f"--weights {file} cannot be read as a safetensors file ({error}). Give a file that "
             "shd-bids wrote."

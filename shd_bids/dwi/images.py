@@ -1,6 +1,7 @@
 """Diffusion images: opened, checked and held as non-negative 32-bit floats."""
 
 import logging
+import math
 import zlib
 from pathlib import Path
 
@@ -24,6 +25,8 @@ _UNREADABLE = (
     HeaderDataError,
     WrapStructError,
 )
+_MOST_PACKED = 1040  # bytes that one byte of a gzip file can stand for
+_SMALL = 100_000  # bytes
 _MAX_NEGATIVE = 0.05  # share of the summed intensity
 
 
@@ -97,6 +100,7 @@ def open_image(file: Path) -> nib.Nifti1Image:
         raise ImageError(f"{file.name} is {type(image).__name__}; expected NIfTI.")
     if 0 in image.shape:
         raise ImageError(f"{file.name} holds no voxels: its shape is {image.shape}.")
+    _check_size(image, file)
     _check_orientation(image, file)
     return image
 
@@ -165,6 +169,17 @@ def _clip_negative(
         data.min(),
     )
     return np.where(negative, np.float32(0), data)
+
+
+def _check_size(image: nib.Nifti1Image, file: Path) -> None:
+    """Refuse a header that promises more than the file can hold, before memory is taken for it."""
+    promised = math.prod(image.shape) * image.get_data_dtype().itemsize
+    n_byte = file.stat().st_size
+    if file.suffix == ".gz" and promised > _MOST_PACKED * n_byte + _SMALL:
+        raise ImageError(
+            f"{file.name} is truncated or damaged: its header promises {promised / 1e9:.3g} GB of "
+            f"voxels, which {n_byte} bytes cannot hold. Copy or convert it again."
+        )
 
 
 def _check_orientation(image: nib.Nifti1Image, file: Path) -> None:
