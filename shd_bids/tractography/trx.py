@@ -102,6 +102,8 @@ def read_trx(file: Path, n_streamline: int) -> Iterator[Streamlines]:
             with archive.open(f"positions.3.{kinds['positions']}") as stream:
                 for first in range(0, len(offsets) - 1, n_streamline):
                     n_points = np.diff(offsets[first : first + n_streamline + 1].astype(int))
+                    if (n_points < 0).any():  # or all that is left would be read at once
+                        raise ValueError("its offsets do not grow")
                     data = stream.read(3 * kind.itemsize * int(n_points.sum()))
                     points = np.frombuffer(data, kind).reshape(-1, 3).astype(np.float32)
                     if len(points) != n_points.sum():

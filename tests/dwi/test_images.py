@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from shd_bids.bids.nifti import open_image
 from shd_bids.dwi.images import load_dwi
 from shd_bids.errors import ImageError
 
@@ -84,6 +85,23 @@ def test_a_file_of_zero_bytes_is_refused(tmp_path):
     (tmp_path / "dwi.nii.gz").touch()
     with pytest.raises(ImageError, match=r"dwi.nii.gz has zero bytes"):
         load_dwi(tmp_path / "dwi.nii.gz")
+
+
+def test_a_header_that_promises_a_terabyte_takes_no_memory(tmp_path):
+    header = nib.Nifti2Header()
+    header.set_data_shape((10_000, 10_000, 1000, 5))
+    header.set_data_dtype(np.int16)
+    file = tmp_path / "dwi.nii.gz"
+    file.write_bytes(gzip.compress(header.binaryblock + bytes(1000)))
+    with pytest.raises(ImageError, match=r"is truncated: .* but the file holds at most \d+"):
+        open_image(file)
+
+
+def test_an_image_of_zeros_is_as_small_as_a_file_can_be(tmp_path):
+    nib.Nifti1Image(np.zeros((99, 99, 99, 9), np.uint8), np.eye(4)).to_filename(
+        tmp_path / "a.nii.gz"
+    )
+    assert open_image(tmp_path / "a.nii.gz").shape == (99, 99, 99, 9)
 
 
 @pytest.mark.parametrize("name", ["dwi.nii", "dwi.nii.gz"])

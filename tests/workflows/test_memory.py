@@ -1,13 +1,16 @@
 """What steps declare against what there is: said before anything runs."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from nipype import Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
-from shd_workflows.memory import PROGRAM_GB, fit_gb, steps_gb, tell_large_steps
+from shd_workflows.memory import PROGRAM_GB, fit_gb, refuse_impossible, steps_gb, tell_large_steps
+from shd_workflows.plan import SeriesPlan
 
 from shd_bids.config import DeconvConfig, ResourcesConfig
+from shd_bids.errors import ImageError
 
 
 @pytest.fixture
@@ -46,3 +49,14 @@ def test_a_larger_network_declares_more_and_a_card_takes_it_off_the_machine():
     assert on_card < fast < standard
     assert fit_gb("csd", deconv, **sizes) < fast
     assert fit_gb("csd", deconv, **{**sizes, "n_threads": 8}) > fit_gb("csd", deconv, **sizes)
+
+
+def test_a_series_larger_than_all_memory_is_refused_with_the_numbers():
+    series = SimpleNamespace(source_stem="sub-01_dwi")
+    plan = SeriesPlan(
+        series=series, shape=(128, 128, 78, 270), growth=2.0, geometry=None, slice_axis=None,
+        ringing="", anat=None, shell_bvals=(0.0,), models=("csd",), weights="none",
+    )  # fmt: skip
+    with pytest.raises(ImageError, match=r"270 volumes, 2\.8 GB as 32-bit floats; --mem is 2 GB"):
+        refuse_impossible(plan, ResourcesConfig(mem=2.0))
+    refuse_impossible(plan, ResourcesConfig(mem=3.0))

@@ -143,7 +143,7 @@ def init_geometry_wf(
         ),
         name="correct_motion",
         n_procs=n_threads,
-        mem_gb=0.7 + 5 * size_gb,
+        mem_gb=0.5 + 7 * size_gb,
     )
     giver, mask_field = mask_giver
     workflow.connect([

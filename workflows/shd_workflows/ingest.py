@@ -87,7 +87,7 @@ def init_ingest_wf(
         mem_gb=0.5 + 3 * size_gb,
     )
     check_orientation = Node(
-        CheckOrientation(**shells), name="check_orientation", mem_gb=1.0 + 2 * size_gb
+        CheckOrientation(**shells), name="check_orientation", mem_gb=0.5 + 2 * size_gb
     )
     measure_quality = Node(
         MeasureQuality(**shells), name="measure_quality", mem_gb=0.5 + 3 * size_gb

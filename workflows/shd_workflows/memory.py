@@ -6,7 +6,9 @@ from niworkflows.engine.workflows import LiterateWorkflow
 
 from shd_bids.config import SHD_MODELS, DeconvConfig, ResourcesConfig
 from shd_bids.deconvolution.presets import get_preset
+from shd_bids.errors import ImageError
 
+from .plan import SeriesPlan
 from .plugin import readable_name
 
 LOGGER = logging.getLogger(__name__)
@@ -19,7 +21,7 @@ _FLOAT_GB = 4e-9
 _TORCH_GB = 0.7  # of a process that computes with PyTorch, before any image is loaded
 _CARD_GB = 2.5  # of one that has a card
 _PREDICTED = 12.5  # arrays of a tile that are held at once while a network is applied
-_TRAINED = 45  # and of a batch while it is trained: those of all layers
+_TRAINED = 13  # and of a batch while it is trained
 _WORKER_GB = 0.3  # of a process that fits voxels beside others
 
 
@@ -66,6 +68,24 @@ def fit_gb(
 def steps_gb(resources: ResourcesConfig) -> float:
     """Give the memory that is left for steps, GB: of ``--mem``, what the program does not hold."""
     return max((resources.mem or _DEFAULT_GB) - PROGRAM_GB, _LEAST_GB)
+
+
+def refuse_impossible(plan: SeriesPlan, resources: ResourcesConfig) -> None:
+    """Refuse a series that alone is larger than all memory: some steps hold it whole.
+
+    Raises
+    ------
+    ImageError
+        With what it takes and what there is.
+    """
+    mem, need_gb = resources.mem or _DEFAULT_GB, max(plan.acquired_gb, plan.size_gb())
+    if need_gb > mem:
+        raise ImageError(
+            f"{plan.series.source_stem} has {' x '.join(map(str, plan.shape[:3]))} voxels and "
+            f"{plan.shape[3]} volumes, {need_gb:.1f} GB as 32-bit floats; --mem is {mem:g} GB, and "
+            "steps hold the series whole. Give more memory, or a coarser --output-resolution if "
+            "that is what makes it large."
+        )
 
 
 def tell_large_steps(workflow: LiterateWorkflow, resources: ResourcesConfig) -> list[str]:

@@ -155,7 +155,7 @@ def init_preproc_wf(
         MeasureQuality(**shells), name="measure_quality", mem_gb=0.5 + 3 * output_gb
     )
     check_orientation = Node(
-        CheckOrientation(**shells), name="check_orientation", mem_gb=1.0 + 2 * output_gb
+        CheckOrientation(**shells), name="check_orientation", mem_gb=0.5 + 2 * output_gb
     )
     export_dwi = Node(ExportDwi(), name="export_dwi", mem_gb=0.5 + 2 * output_gb)
     gather_found = Node(Merge(3), name="gather_found", run_without_submitting=True)

@@ -36,7 +36,7 @@ from .disk import account_for, tell_lack
 from .holds import hold_outputs
 from .logs import set_up_logging
 from .manifest import earlier_figures, planned_files
-from .memory import steps_gb, tell_large_steps
+from .memory import refuse_impossible, steps_gb, tell_large_steps
 from .outcome import CONFIG_NAME, METHODS_NAME, STUDY_NAME, Outcome, judge_outcomes
 from .own_results import is_identity, own_figures
 from .pages import write_citations, write_page
@@ -251,6 +251,8 @@ def _plan(
         try:
             found = source.series_of(outcome.label, config, filters)
             outcome.plans = [plan_series(series, config) for series in found]
+            for plan in outcome.plans:
+                refuse_impossible(plan, config.resources)
         except ShdBidsError as error:
             outcome.stop(error)
             LOGGER.error("sub-%s stops: %s", outcome.label, error, exc_info=config.execution.debug)

@@ -18,6 +18,10 @@ from shd_bids.tractography.model_bundles import find_model_files
 from .spaces import atlas_wf_name
 from .tracking_texts import describe_tracking
 
+_SEEDED = 0.15  # streamlines for each seed that a voxel of the image would get
+_SIFT2_STREAMLINE_GB = 1e-6  # a length in each of the fixels that it passes
+_SIFT2_VOXEL_GB = 1e-6
+
 
 def init_tractography_wf(
     *,
@@ -177,7 +181,12 @@ def init_tractography_wf(
     ])  # fmt: skip
     weigh_streamlines = None
     if weights != "none":
-        weigh_streamlines = _weigh(workflow, weights, preproc, size_gb, n_threads, mem_gb)
+        n_streamline = tracking.wanted_streamlines
+        if tracking.seeds_per_voxel is not None:
+            n_streamline = round(tracking.seeds_per_voxel * n_voxel * _SEEDED)
+        sift2_gb = 1.0 + _SIFT2_STREAMLINE_GB * n_streamline + _SIFT2_VOXEL_GB * n_voxel
+        need_gb = sift2_gb if weights == "sift2" else max(0.5 * mem_gb, 1.0)
+        weigh_streamlines = _weigh(workflow, weights, preproc, size_gb, n_threads, need_gb)
         workflow.connect([
             (weigh_streamlines, convert_tractogram, [("weights_file", "weights_file")]),
         ])  # fmt: skip
@@ -194,23 +203,20 @@ def _weigh(
     preproc: PreprocConfig,
     size_gb: float,
     n_threads: int,
-    mem_gb: float,
+    need_gb: float,
 ) -> Node:
-    """Give each streamline a weight."""
+    """Give each streamline a weight, in so much memory."""
     inputnode, outputnode = workflow.get_node("inputnode"), workflow.get_node("outputnode")
     if method == "sift2":
-        interface, fields, need_gb = WeighBySift2(n_threads=n_threads), ["fod_files"], 4.0
+        interface, fields = WeighBySift2(n_threads=n_threads), ["fod_files"]
     else:
-        need_gb = max(0.5 * mem_gb, 1.0)
         interface = WeighByLife(
             b0_threshold=preproc.b0_threshold,
             shell_tolerance=preproc.shell_tolerance,
             max_gb=max(need_gb - size_gb, 0.5),
         )
         fields = ["dwi_file", "gradients_file"]
-    weigh_streamlines = Node(
-        interface, name="weigh_streamlines", n_procs=n_threads, mem_gb=min(need_gb, mem_gb)
-    )
+    weigh_streamlines = Node(interface, name="weigh_streamlines", n_procs=n_threads, mem_gb=need_gb)
     workflow.connect([
         (inputnode, weigh_streamlines, [
             (field, field) for field in [*fields, "fraction_files", "mask_file"]
