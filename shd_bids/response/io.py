@@ -190,8 +190,8 @@ def _parse_rows(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
         rows = [[float(value) for value in line] for line in lines if line]
     except ValueError as error:
         raise ResponseError(
-            f"{file} is not a response ({str(error)[:100]}). Expected rows of numbers, one per shell, "
-            "as MRtrix3's dwi2response writes them."
+            f"{file} is not a response ({str(error)[:100]}). Expected rows of numbers, one per "
+            "shell, as MRtrix3's dwi2response writes them."
         ) from error
     if not rows:
         raise ResponseError(f"{file} holds no numbers; expected one row per shell.")

@@ -338,9 +338,11 @@ def _prepare_descriptions(folder: Path) -> Attempt:
         found = read_dataset_description(file.parent)
         is_preprocessed(file.parent)
         ours = dataset_description(
-            version="1", links={"raw": folder, "x": folder}, input_description=found, container=None,
+            version="1",
+            links={"raw": folder, "x": folder},
+            input_description=found,
             other_descriptions={"x": found},
-        )  # fmt: skip
+        )
         write_json(folder / "out.json", ours)
         assert set(found) <= set(json.loads(content.decode("utf-8-sig"))) | {
             key.encode("utf-8", "replace").decode() for key in json.loads(content)
@@ -662,24 +664,24 @@ _HOSTILE = st.one_of(
 PROPERTIES = {
     one.name: one
     for one in (
-        Property("images", _images, _prepare_images, r"sub-01_dwi\.nii", n_ci=60, n_fuzz=4000),
+        Property("images", _images, _prepare_images, r"sub-01_dwi\.nii", n_ci=30, n_fuzz=4000),
         Property(
             "gradients",
             lambda: _gradients,
             _prepare_gradients,
             r"sub-01_dwi\.",
-            n_ci=60,
+            n_ci=30,
             n_fuzz=4000,
         ),
         Property(
-            "mrtrix tables", lambda: mutated_tables(_TABLE), _prepare_mrtrix, r"dwi\.b", n_ci=60
+            "mrtrix tables", lambda: mutated_tables(_TABLE), _prepare_mrtrix, r"dwi\.b", n_ci=30
         ),
         Property(
             "sidecars",
             lambda: st.tuples(_TEXT_OF_JSON, _TEXT_OF_JSON),
             _prepare_sidecars,
             r"sub-01_(dwi|dir-PA_epi)\.",
-            n_ci=40,
+            n_ci=20,
             n_fuzz=3000,
         ),
         Property(
@@ -692,7 +694,8 @@ PROPERTIES = {
             ),
             _prepare_descriptions,
             r"dataset_description\.json",
-            n_ci=60,
+            examples=(b'{"PipelineDescription": null}', b'{"Name": "\\ud800"}'),
+            n_ci=30,
         ),
         Property(
             "filter files", lambda: _filters, _prepare_filters, r"filter|participant 01", n_ci=40
@@ -710,6 +713,7 @@ PROPERTIES = {
             lambda: st.tuples(st.integers(0, 99), _HOSTILE),
             _prepare_own,
             r"sub-01_",
+            examples=tuple((number, b'{"ResponseFunction": null}') for number in range(12)),
             n_ci=10,
             n_fuzz=500,
         ),
@@ -722,9 +726,30 @@ PROPERTIES = {
             n_fuzz=400,
         ),
         Property("config files", _configs, _prepare_configs, r"--|setting|shd-bids\.toml", n_ci=40),
-        Property("responses", lambda: _responses, _prepare_responses, r"response\.txt", n_ci=60),
-        Property("weights", _weights, _prepare_weights, r"weights\.safetensors", n_ci=40),
-        Property("atlas tables", lambda: _regions, _prepare_regions, r"atlas\.tsv", n_ci=60),
+        Property(
+            "responses",
+            lambda: _responses,
+            _prepare_responses,
+            r"response\.txt",
+            n_ci=40,
+            examples=(b"# Shells: 0,,1\n2000.1 900.5\n0 -300.2\n",),
+        ),
+        Property(
+            "weights",
+            _weights,
+            _prepare_weights,
+            r"weights\.safetensors",
+            n_ci=25,
+            examples=(_good_weights(), _good_weights().replace(b"hemisphere", b"nonsense..")),
+        ),
+        Property(
+            "atlas tables",
+            lambda: _regions,
+            _prepare_regions,
+            r"atlas\.tsv",
+            n_ci=40,
+            examples=(b"index\tname\n" + b"1" * 5000 + b"\ta\n", b"index\tname\n1\ta\n2\tb\n"),
+        ),
     )
 }
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
