@@ -2,6 +2,8 @@
 
 import csv
 import logging
+import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +16,8 @@ LOGGER = logging.getLogger(__name__)
 
 Table = dict[str, list[str]]
 _N_SHOWN = 10
+_LONGEST_SHOWN = 40  # letters
+_LABEL = re.compile(r"[1-9][0-9]{0,8}")  # fits into 32 bits
 
 
 def read_regions(file: Path) -> Table:
@@ -39,8 +43,10 @@ def read_regions(file: Path) -> Table:
             reader = csv.DictReader(stream, delimiter="\t", restval="n/a")
             columns = [name for name in (reader.fieldnames or []) if name]
             rows = list(reader)
-    except UnicodeDecodeError as error:
-        raise AnatomyError(f"{file} is no UTF-8 text ({error}). Save it as UTF-8.") from error
+    except (UnicodeDecodeError, OSError, csv.Error) as error:
+        raise AnatomyError(
+            f"{file} is no table of text in UTF-8 ({error}). Save it as tab-separated UTF-8."
+        ) from error
     missing = [name for name in ("index", "name") if name not in columns]
     if missing:
         raise AnatomyError(
@@ -49,12 +55,14 @@ def read_regions(file: Path) -> Table:
         )
     kept = [row for row in rows if row["index"].strip() != "0"]
     numbers = [row["index"].strip() for row in kept]
-    bad = [number for number in numbers if not number.isdecimal()]
-    bad += sorted({number for number in numbers if numbers.count(number) > 1})
+    bad = [number for number in numbers if not _LABEL.fullmatch(number)]
+    bad += [number for number, count in Counter(numbers).items() if count > 1]
     if bad or not numbers:
-        found = f"the index {', '.join(bad[:_N_SHOWN])}" if bad else "no region"
+        shown = ", ".join(number[:_LONGEST_SHOWN] or "nothing" for number in bad[:_N_SHOWN])
+        found = f"the index {shown}" if bad else "no region"
         raise AnatomyError(
-            f"{file} has {found}; expected each region once, by a whole number above 0."
+            f"{file} has {found}; expected each region once, by a whole number above 0 of at most "
+            "9 digits."
         )
     return {name: [str(row[name]) for row in kept] for name in columns}
 

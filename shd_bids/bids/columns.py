@@ -1,9 +1,14 @@
 """What a sidecar says of the columns of a table."""
 
-import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from shd_bids.bids.json_files import read_json_object
+from shd_bids.errors import BidsDataError
+
+LOGGER = logging.getLogger(__name__)
 
 
 def column_fields(columns: Mapping[str, tuple[str, str | None]]) -> dict[str, Any]:
@@ -45,8 +50,11 @@ def columns_of(table_file: Path) -> dict[str, Any]:
     """
     sidecar_file, described = table_file.with_suffix(".json"), {}
     if sidecar_file.is_file():
-        described = json.loads(sidecar_file.read_text(encoding="utf-8-sig"))
-    with table_file.open(encoding="utf-8-sig") as stream:
+        try:
+            described = read_json_object(sidecar_file)
+        except BidsDataError as error:
+            LOGGER.warning("Columns of %s are not described: %s", table_file.name, error)
+    with table_file.open(encoding="utf-8-sig", errors="replace") as stream:
         names = stream.readline().rstrip("\r\n").split("\t")
     unknown = {"Description": f"As in {table_file.name} of the input, which does not describe it."}
     return {name: described.get(name, unknown) for name in names}

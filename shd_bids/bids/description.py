@@ -169,9 +169,9 @@ def merge_descriptions(ours: Mapping[str, Any], earlier: Mapping[str, Any]) -> d
     {'DatasetLinks': {'raw': 'file:///b', 'templateflow': 'file:///t'}}
     """
     merged = {**earlier, **ours}
-    if earlier.get("DatasetLinks"):
+    if isinstance(earlier.get("DatasetLinks"), dict):
         merged["DatasetLinks"] = {**earlier["DatasetLinks"], **ours.get("DatasetLinks", {})}
-    if earlier.get("SourceDatasets"):
+    if isinstance(earlier.get("SourceDatasets"), list):
         sources = [*ours.get("SourceDatasets", []), *earlier["SourceDatasets"]]
         merged["SourceDatasets"] = _each_once(sources)
     if earlier.get("GeneratedBy"):

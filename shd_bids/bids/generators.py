@@ -30,7 +30,7 @@ def is_preprocessed(bids_dir: Path) -> bool:
     kind = description.get("DatasetType")
     if isinstance(kind, str):
         return kind.lower() == "derivative"
-    return "PipelineDescription" in description or is_by_qsiprep(description)
+    return isinstance(description.get("PipelineDescription"), dict) or is_by_qsiprep(description)
 
 
 def is_by_qsiprep(description: Mapping[str, Any]) -> bool:

@@ -19,6 +19,14 @@ from shd_bids.errors import BidsDataError
 LOGGER = logging.getLogger(__name__)
 
 _NAME = "shd-bids"
+# Kinds of the fields that are read again, wherever they stand; numbers: axes of an array.
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("Model", "Settings", "ResponseFunction", "Training", "SourceChecksums"), dict),
+    **dict.fromkeys(("Methods", "Description"), str),
+    **dict.fromkeys(("Sources", "tissues"), list),
+    "BValues": 1,
+    "Coefficients": 2,
+}
 _OF_OUTPUTS = {"model", "param", "track", "bundle", "seg", "res", "label", "desc"}
 
 
@@ -188,13 +196,38 @@ def find_own(dataset_dir: Path, series: NamedSeries, space: str, *, version: str
 
 
 def read_fields(file: Path) -> dict[str, Any]:
-    """Read the sidecar of a file; a missing or damaged one tells nothing."""
+    """Read the sidecar of a file; a missing or damaged one, or a damaged field, tells nothing."""
     sidecar = file.with_name(file.name.partition(".")[0] + ".json")
     try:
-        return read_json_object(sidecar)
+        fields = read_json_object(sidecar)
     except BidsDataError as error:
         LOGGER.debug("%s tells nothing of its file: %s", sidecar, error)
         return {}
+    return _as_we_write(fields)
+
+
+def _as_we_write(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the fields that are of the kind that we write, those inside them too."""
+    kept: dict[str, Any] = {}
+    for key, value in fields.items():
+        kind = _KINDS.get(key)
+        if kind is dict and isinstance(value, dict):
+            kept[key] = _as_we_write(value)
+        elif (
+            kind is None
+            or (kind in (str, list) and isinstance(value, kind))
+            or (kind in (1, 2) and _are_numbers(value, kind))
+        ):
+            kept[key] = value
+    return kept
+
+
+def _are_numbers(value: Any, n_axis: int) -> bool:
+    if n_axis == 0:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if not isinstance(value, list) or not all(_are_numbers(one, n_axis - 1) for one in value):
+        return False
+    return n_axis == 1 or len({len(row) for row in value}) == 1
 
 
 def _of_series(

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -11,6 +12,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 from shd_bids.errors import ConfigError
 
 from .sections import RunConfig
+
+_SHOWN = 200  # letters of what was found, in messages
+_LARGEST = 1e300  # of a number in a setting
 
 SECTIONS: dict[str, type[Any]] = {
     name: kind
@@ -38,23 +42,26 @@ def read_config_file(config_file: Path) -> dict[str, dict[str, Any]]:
         When the file cannot be read or holds an unknown section or setting.
     """
     try:
-        table = tomllib.loads(config_file.read_text(encoding="utf-8"))
+        table = tomllib.loads(config_file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(
             f"--config-file {config_file} cannot be read: {error.strerror}."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config-file {config_file} is not valid TOML: {error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"--config-file {config_file} is not valid TOML: {_shorten(str(error))}. Give the "
+            "shd-bids.toml of an earlier run."
+        ) from error
     for name, values in table.items():
         if name not in SECTIONS or not isinstance(values, dict):
             raise ConfigError(
-                f"--config-file {config_file} holds {name!r}; "
+                f"--config-file {config_file} holds {_shorten(repr(name))}; "
                 f"its sections may be {', '.join(SECTIONS)}."
             )
         known = [item.name for item in dataclasses.fields(SECTIONS[name])]
         if unknown := [entry for entry in values if entry not in known]:
             raise ConfigError(
-                f"--config-file {config_file} holds {name}.{unknown[0]}; "
+                f"--config-file {config_file} holds {name}.{_shorten(unknown[0])}; "
                 f"[{name}] may hold {', '.join(known)}."
             )
     return table
@@ -100,11 +107,18 @@ def _convert(value: Any, kind: Any, name: str) -> Any:
         return {key: _convert(entry, Path, name) for key, entry in value.items()}
     if get_origin(kind) is tuple and isinstance(value, list | tuple):
         return tuple(_convert(entry, str, name) for entry in value)
-    if kind is Path and isinstance(value, str | Path):
-        return Path(value).expanduser().absolute()
-    if kind is float and type(value) in (int, float):
+    if kind is Path and isinstance(value, str | Path) and "\0" not in str(value):
+        with suppress(RuntimeError):  # of ~name where there is no such user
+            return Path(value).expanduser().absolute()
+    if kind is float and type(value) in (int, float) and abs(value) < _LARGEST:
         return float(value)
     if type(value) is kind:
         return value
     wanted = getattr(kind, "__name__", kind)
-    raise ConfigError(f"The setting {name} is {value!r}; expected a value of type {wanted}.")
+    raise ConfigError(
+        f"The setting {name} is {_shorten(repr(value))}; expected a value of type {wanted}."
+    )
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."

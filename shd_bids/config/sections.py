@@ -88,6 +88,13 @@ class ExecutionConfig:
     boilerplate_only: Annotated[
         bool, Option("process nothing; write the methods text to logs/CITATION.*")
     ] = False
+    skip_bids_validation: Annotated[
+        bool,
+        Option(
+            "taken for the sake of calls written for other BIDS Apps: no validator is run, and "
+            "what is read is checked in any case"
+        ),
+    ] = False
     clean_workdir: Annotated[bool, Option("empty the work directory first")] = False
     clean_workdir_after: Annotated[
         bool,

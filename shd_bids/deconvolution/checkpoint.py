@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import torch
 from safetensors import safe_open
@@ -18,11 +18,13 @@ from shd_bids import __version__
 from shd_bids.bids.space import explain_write_error
 from shd_bids.errors import OutputError, WeightsError
 
+from .forms import Form
 from .network import NetworkSettings, ShdNetwork
 from .tensor_file import DIGEST, list_differences, read_text, tensor_digest
 from .unet import NetworkForm
 
 _TENSOR = "__tensor__"
+_FORMS = (*get_args(Form), "commuted")
 
 
 def _flatten(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
@@ -170,6 +172,8 @@ def read_settings(file: Path) -> NetworkSettings:
     """
     _, metadata = _read(file)
     try:
+        if metadata["form"] not in _FORMS:
+            raise ValueError(f"the form {metadata['form'][:40]!r}, one of {', '.join(_FORMS)},")
         return NetworkSettings(
             n_side=int(metadata["n_side"]),
             n_level=int(metadata["n_level"]),
@@ -181,4 +185,7 @@ def read_settings(file: Path) -> NetworkSettings:
             form=cast(NetworkForm, metadata["form"]),
         )
     except (KeyError, ValueError) as error:
-        raise WeightsError(f"{file} was not written by shd-bids: {error} is missing.") from error
+        raise WeightsError(
+            f"{file} was not written by shd-bids: {str(error)[:200]} is missing or no setting of a "
+            "network. Give a file *_desc-weights_model.safetensors of an earlier run."
+        ) from error

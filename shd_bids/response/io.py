@@ -177,21 +177,21 @@ def _read_sidecar(file: Path) -> dict[str, Any]:
 
 def _parse_rows(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ResponseError(
             f"The response {file} cannot be read ({error}). Expected a text file as MRtrix3's "
             "dwi2response writes it; check the path given to --response."
         ) from error
     header = re.search(r"^#\s*shells:\s*([-+.\deE,\s]+?)\s*$", text, re.MULTILINE | re.IGNORECASE)
-    named = np.array([float(b) for b in header[1].split(",")]) if header else None
     lines = [line.split("#")[0].replace(",", " ").split() for line in text.splitlines()]
     try:
+        named = np.array([float(b) for b in header[1].split(",")]) if header else None
         rows = [[float(value) for value in line] for line in lines if line]
     except ValueError as error:
         raise ResponseError(
-            f"{file} is not a response ({error}). Expected rows of numbers, one per shell, "
-            "as MRtrix3's dwi2response writes them."
+            f"{file} is not a response ({str(error)[:100]}). Expected rows of numbers, one per "
+            "shell, as MRtrix3's dwi2response writes them."
         ) from error
     if not rows:
         raise ResponseError(f"{file} holds no numbers; expected one row per shell.")

@@ -145,8 +145,8 @@ def why_not_its_response(
 ) -> list[str]:
     """Say whether a model was fitted with other responses than those that lie beside it."""
     for tissue, fitted in found.responses.items():
-        told = response_fields[tissue]["ResponseFunction"]["Coefficients"]
-        if not fitted or not _same(np.asarray(fitted), np.asarray(told)):
+        told = response_fields.get(tissue, {}).get("ResponseFunction", {}).get("Coefficients")
+        if not told or not fitted or not _same(np.asarray(fitted), np.asarray(told)):
             return [f"it was fitted with another response of {tissue} than lies beside it"]
     return []
 
