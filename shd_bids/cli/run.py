@@ -1,11 +1,14 @@
 """The program `shd-bids`: read the command line, run every participant, say how it went."""
 
+import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shd_bids.bids.space import explain_write_error, is_disk_error
 from shd_bids.config import RunConfig
 from shd_bids.errors import ShdBidsError
 
@@ -34,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         wrong.
     """
     debug = "--debug" in (sys.argv if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # letters that a terminal lacks are replaced
+            stream.reconfigure(errors="backslashreplace")
     try:
         config = parse_arguments(argv)
         debug = config.execution.debug
@@ -51,6 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"shd-bids: error: {error}", file=sys.stderr)
         return USAGE
+    except OSError as error:
+        if debug or not is_disk_error(error):
+            raise
+        said = explain_write_error(error, Path(error.filename or Path.cwd()))
+        print(f"shd-bids failed: {said}", file=sys.stderr)
+        return FAILURE
     except KeyboardInterrupt:
         print("shd-bids interrupted; the same command goes on where it stopped.", file=sys.stderr)
         return 130

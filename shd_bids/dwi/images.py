@@ -85,6 +85,12 @@ def open_image(file: Path) -> nib.Nifti1Image:
     ImageError
         If the file is missing, empty or not NIfTI, or its orientation is unusable.
     """
+    if file.is_symlink() and not file.exists():
+        raise ImageError(
+            f"{file} is a link to {file.readlink()}, which is not there: its content was not "
+            "fetched. In a DataLad dataset, `datalad get` it; in a container, bind the folder that "
+            "the link leads to."
+        )
     if not file.exists():
         raise ImageError(f"There is no file {file}.")
     if file.stat().st_size == 0:

@@ -1,11 +1,10 @@
 """Where messages go: a short line on the screen, everything to the participant's log file."""
 
+import io
 import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-
-from shd_bids.bids.space import explain_write_error
 
 _ROOTS = ("shd_bids", "shd_workflows", "nipype", "py.warnings")
 _FILE_FORMAT = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
@@ -24,7 +23,9 @@ def set_up_logging(*, verbosity: int, log_files: Mapping[str, Path]) -> None:
         `verbosity` 2), appended, but for what names another participant.
     """
     level = logging.DEBUG if verbosity > 1 else logging.INFO
-    screen = _Screen(sys.stdout)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # letters that a terminal lacks are replaced
+        sys.stdout.reconfigure(errors="backslashreplace")
+    screen = logging.StreamHandler(sys.stdout)
     screen.setFormatter(_SCREEN_FORMAT)
     screen.setLevel(level)
     if verbosity == 0:
@@ -32,7 +33,7 @@ def set_up_logging(*, verbosity: int, log_files: Mapping[str, Path]) -> None:
     handlers: list[logging.Handler] = [screen]
     for name, file in log_files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
-        to_file = _LogFile(file, encoding="utf-8")
+        to_file = logging.FileHandler(file, encoding="utf-8")
         to_file.setFormatter(_FILE_FORMAT)
         to_file.addFilter(_Without(tuple(other for other in log_files if other != name)))
         handlers.append(to_file)
@@ -46,31 +47,6 @@ def set_up_logging(*, verbosity: int, log_files: Mapping[str, Path]) -> None:
             logger.addHandler(handler)
     for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
         logging.getLogger(name).setLevel(level)  # nipype gives each of these a level of its own
-
-
-class _Screen(logging.StreamHandler):
-    """The screen: letters that it does not know are replaced, and a pipe may have ended."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
-        """Say nothing: a screen that is gone has nobody to tell."""
-        if isinstance(sys.exc_info()[1], UnicodeEncodeError):
-            self.stream.write(self.format(record).encode("ascii", "replace").decode() + "\n")
-
-
-class _LogFile(logging.FileHandler):
-    """A log that tells once, on standard error, when it cannot be written."""
-
-    _told = False
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
-        """Tell why, the first time; the run goes on without its log."""
-        error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
-            super().handleError(record)
-        elif not self._told:
-            self._told = True
-            why = explain_write_error(error, Path(self.baseFilename))
-            sys.stderr.write(f"The log {self.baseFilename} cannot be written: {why}\n")
 
 
 class _Without(logging.Filter):
