@@ -14,6 +14,7 @@ from shd_bids.errors import ShdBidsError
 
 from .container import find_container
 from .parser import parse_arguments
+from .python import check_python
 from .resources import Machine, resolve_resources
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # letters that a terminal lacks are replaced
             stream.reconfigure(errors="backslashreplace")
     try:
+        check_python(sys.argv if argv is None else argv)
         config = parse_arguments(argv)
         debug = config.execution.debug
         is_group = config.execution.analysis_level == "group"

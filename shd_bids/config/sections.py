@@ -553,6 +553,11 @@ def _check_places(bids_dir: Path, output_dir: Path, work_dir: Path) -> None:
             f"--work-dir {work} holds {' '.join(letters)}, which nipype takes for a pattern when "
             "it looks for intermediate results: nothing would be found again. Give another folder."
         )
+    if bids.is_relative_to(work):
+        raise ConfigError(
+            f"--work-dir {work_dir} holds the input {bids_dir}: emptying one would delete the "
+            "other. Give another folder."
+        )
     if output.is_relative_to(work):
         raise ConfigError(
             f"--work-dir {work_dir} holds the output {output_dir}: emptying one would delete the "

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from shd_bids.bids.files import say_missing
 from shd_bids.errors import GradientTableError
 
 LOGGER = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ def read_numbers(file: Path, what: str) -> Float[np.ndarray, "row column"]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise GradientTableError(f"There is no file {file}; it should hold the {what}.") from error
+        raise GradientTableError(f"{say_missing(file)}; it should hold the {what}.") from error
     except UnicodeDecodeError as error:
         raise GradientTableError(
             f"{file.name} is not a text file; it should hold the {what}."

@@ -11,6 +11,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
+from shd_bids.bids.files import say_missing
 from shd_bids.errors import ImageError
 
 LOGGER = logging.getLogger(__name__)
@@ -85,14 +86,8 @@ def open_image(file: Path) -> nib.Nifti1Image:
     ImageError
         If the file is missing, empty or not NIfTI, or its orientation is unusable.
     """
-    if file.is_symlink() and not file.exists():
-        raise ImageError(
-            f"{file} is a link to {file.readlink()}, which is not there: its content was not "
-            "fetched. In a DataLad dataset, `datalad get` it; in a container, bind the folder that "
-            "the link leads to."
-        )
     if not file.exists():
-        raise ImageError(f"There is no file {file}.")
+        raise ImageError(f"{say_missing(file)}.")
     if file.stat().st_size == 0:
         raise ImageError(f"{file.name} has zero bytes. Was the disk full when it was written?")
     try:
