@@ -11,10 +11,11 @@ from typing import Any
 
 from bids.layout import BIDSLayout, Query
 
-from shd_bids.bids.index import SELECTION_FILE, build_index, find_database
+from shd_bids.bids.index import SELECTION_FILE, build_index, find_database, open_database
 from shd_bids.bids.json_files import read_json_object
 from shd_bids.bids.locks import hold_lock
-from shd_bids.errors import BidsDataError, ConfigError
+from shd_bids.bids.space import explain_write_error
+from shd_bids.errors import BidsDataError, ConfigError, OutputError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -142,11 +143,17 @@ def open_layout(
         "participants": sorted(participants),
         "sessions": sessions or None,
     }
-    database_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        database_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"--bids-database-dir {database_dir} cannot be made: "
+            f"{explain_write_error(error, database_dir)}"
+        ) from error
     reusable = find_database(database_dir, selection)
-    if reusable is not None:
+    if reusable is not None and (layout := open_database(reusable, bids_dir)) is not None:
         LOGGER.info("Index of the dataset taken from %s.", reusable)
-        return BIDSLayout(bids_dir, database_path=reusable)
+        return layout
     with hold_lock(database_dir / ".lock", timeout_s=600):
         digest = hashlib.sha256(json.dumps(selection).encode()).hexdigest()[:12]
         final = database_dir / digest

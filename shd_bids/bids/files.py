@@ -82,6 +82,17 @@ def replace_file(source: Path, destination: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
+def say_missing(file: Path) -> str:
+    """Say that a file is not there, and of a link that leads nowhere how to get its content."""
+    if not file.is_symlink():
+        return f"There is no file {file}"
+    return (
+        f"{file} is a link to {file.readlink()}, which is not there: its content was not fetched "
+        "(DataLad: `datalad get`), or the folder that the link leads to is not bound into the "
+        "container"
+    )
+
+
 def gzip_trailer(file: Path) -> tuple[str, int] | None:
     """Read what the end of a ``.gz`` file tells of its content, without unpacking it.
 

@@ -1,12 +1,17 @@
 """The index of a dataset, and the folder that keeps indices between runs."""
 
 import json
+import logging
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bids.layout import BIDSLayout, BIDSLayoutIndexer
+from sqlalchemy.exc import DatabaseError
+
+LOGGER = logging.getLogger(__name__)
 
 SELECTION_FILE = "selection.json"
 _SKIPPED_FOLDERS = ("code", "sourcedata", "derivatives", "stimuli", "models", "logs", "figures")
@@ -62,3 +67,29 @@ def find_database(database_dir: Path, selection: Mapping[str, Any]) -> Path | No
         if same_root and enough and not file.parent.name.startswith("."):
             return file.parent
     return None
+
+
+def open_database(folder: Path, bids_dir: Path) -> BIDSLayout | None:
+    """Open a kept index; one that is damaged is removed, since it can be made again.
+
+    Parameters
+    ----------
+    folder
+        Of one index.
+    bids_dir
+        Root of the dataset.
+
+    Returns
+    -------
+    BIDSLayout or None
+        None where the index was damaged.
+    """
+    try:
+        layout = BIDSLayout(bids_dir, database_path=folder)
+        layout.get(suffix="dwi")  # reads the tables
+    except (DatabaseError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        LOGGER.warning("The index in %s is damaged and is made anew: %s", folder, reason)
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+    return layout

@@ -16,7 +16,7 @@ from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from shd_bids.bids.files import gzip_trailer
+from shd_bids.bids.files import gzip_trailer, say_missing
 from shd_bids.errors import ImageError
 
 LOGGER = logging.getLogger(__name__)
@@ -153,13 +153,8 @@ def check_packing(file: Path) -> int:
 
 
 def _check_there(file: Path) -> None:
-    if file.is_symlink() and not file.exists():
-        raise ImageError(
-            f"{file.name} is a link to {file.readlink()}, which does not exist. Fetch its content, "
-            f"with 'datalad get {file}' or 'git annex get', or mount the folder that it leads to."
-        )
     if not file.exists():
-        raise ImageError(f"There is no file {file}.")
+        raise ImageError(f"{say_missing(file)}.")
     if not file.is_file():
         raise ImageError(f"{file} is a folder; expected a NIfTI file.")
     if file.stat().st_size == 0:

@@ -49,7 +49,7 @@ def explain_disk(number: int, place: Path) -> str:
     place
         A file or folder on the disk, which need not exist.
     """
-    folder = _existing(place)
+    folder = _disk_of(_existing(place))
     said = os.strerror(number)
     if number == errno.EROFS:
         return (
@@ -94,9 +94,23 @@ def explain_failure(said: str, places: Sequence[Path]) -> str:
     return said if full is None else f"{said.rstrip('.')}. {explain_disk(errno.ENOSPC, full)}"
 
 
+def disk_reason(said: str) -> str:
+    """Give the part of a message that tells of a disk, which is the same for all that failed."""
+    starts = [said.find(os.strerror(number)) for number in _ERRORS]
+    found = [start for start in starts if start >= 0]
+    return said[min(found) :] if found and _GO_ON in said else ""
+
+
 def _existing(place: Path) -> Path:
     """Give a place or what it would lie in."""
     return next(folder for folder in (place, *place.absolute().parents) if folder.exists())
+
+
+def _disk_of(folder: Path) -> Path:
+    """Give where the disk of a folder is mounted; the folder itself on the machine's first."""
+    folder = folder.resolve()
+    mount = next(place for place in (folder, *folder.parents) if place.is_mount())
+    return folder if mount == Path(mount.anchor) else mount
 
 
 def _is_full(place: Path) -> bool:

@@ -1,22 +1,26 @@
 """The program `shd-bids`: read the command line, run every participant, say how it went."""
 
 import atexit
+import io
 import os
 import shutil
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shd_workflows.logs import silence
 from shd_workflows.signals import Interrupted, hear_signals
 
+from shd_bids.bids.space import explain_write_error, is_disk_error
 from shd_bids.config import RunConfig
 from shd_bids.errors import ShdBidsError
 
 from .container import find_container
 from .parser import parse_arguments
 from .places import use_places
+from .python import check_python
 from .resources import Machine, resolve_resources
 
 if TYPE_CHECKING:
@@ -52,7 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> int:
     debug = "--debug" in (sys.argv if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # letters that a terminal lacks are replaced
+            stream.reconfigure(errors="backslashreplace")
     try:
+        check_python(sys.argv if argv is None else argv)
         config = parse_arguments(argv)
         debug = config.execution.debug
         is_group = config.execution.analysis_level == "group"
@@ -69,6 +77,12 @@ def _main(argv: Sequence[str] | None) -> int:
             traceback.print_exc()
         print(f"shd-bids: error: {error}", file=sys.stderr)
         return USAGE
+    except OSError as error:
+        if debug or not is_disk_error(error):
+            raise
+        said = explain_write_error(error, Path(error.filename or Path.cwd()))
+        print(f"shd-bids failed: {said}", file=sys.stderr)
+        return FAILURE
     failed = [outcome for outcome in outcomes if not outcome.finished]
     for outcome in failed:
         for message in outcome.messages:

@@ -22,6 +22,7 @@ TRACKING_METHODS = ("probabilistic", "deterministic", "ptt", "pft")
 VALID_ENDS = ("any", "not-csf", "grey-matter")
 SEED_PLACES = ("white-matter", "interface")
 TRACTOGRAM_FORMATS = ("tck", "trx", "trk")
+_PATTERN_LETTERS = frozenset("*?[")  # of glob
 _SPACE = re.compile(r"[A-Za-z0-9]+(:(res|cohort)-\d+)*")
 
 
@@ -591,6 +592,16 @@ def _check_places(bids_dir: Path, output_dir: Path, work_dir: Path) -> None:
                 f"{name} lies inside the input {bids_dir}, which is never written to. "
                 "Give a folder beside it."
             )
+    if letters := sorted(_PATTERN_LETTERS & set(str(work))):
+        raise ConfigError(
+            f"--work-dir {work} holds {' '.join(letters)}, which nipype takes for a pattern when "
+            "it looks for intermediate results: nothing would be found again. Give another folder."
+        )
+    if bids.is_relative_to(work):
+        raise ConfigError(
+            f"--work-dir {work_dir} holds the input {bids_dir}: emptying one would delete the "
+            "other. Give another folder."
+        )
     if output.is_relative_to(work):
         raise ConfigError(
             f"--work-dir {work_dir} holds the output {output_dir}: emptying one would delete the "

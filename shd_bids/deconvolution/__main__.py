@@ -4,10 +4,13 @@ import logging
 import sys
 from pathlib import Path
 
+import torch
+
 from shd_bids.bids.space import explain_write_error, is_disk_error
 from shd_bids.errors import ShdBidsError
 
 from .allocation import keep_freed_memory
+from .device import out_of_memory
 from .job import Job, run_job
 from .parallel import end_process, join_team
 
@@ -40,6 +43,9 @@ def _message(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, OSError) and is_disk_error(error):
         return f"The fit cannot write its results. {explain_write_error(error, Path.cwd())}"
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return str(out_of_memory(device, "the scan as a whole", error))
     if isinstance(error, MemoryError) or _NO_MEMORY in str(error):
         said = " ".join(str(error).split()) or "MemoryError"
         return (

@@ -1,10 +1,13 @@
 """Which device computes, in which precision, and what is said when its memory runs out."""
 
+import re
+
 import torch
 
 from shd_bids.errors import DeviceError
 
 _AMX_FLAG = "amx_bf16"
+_ASKED = re.compile(r"Tried to allocate ([\d.]+ \w+)")
 
 
 def choose_device(name: str) -> torch.device:
@@ -57,7 +60,7 @@ def describe_device(device: torch.device) -> str:
     )
 
 
-def out_of_memory(device: torch.device, task: str) -> DeviceError:
+def out_of_memory(device: torch.device, task: str, error: BaseException | None) -> DeviceError:
     """Make the error for what cannot be made smaller and still does not fit on a card.
 
     Parameters
@@ -66,9 +69,16 @@ def out_of_memory(device: torch.device, task: str) -> DeviceError:
         The card.
     task
         What it ran out of memory with.
+    error
+        What PyTorch said, from which what is needed is taken.
     """
-    free, total = torch.cuda.mem_get_info(device)
+    asked = _ASKED.search(str(error))
+    needed = f" {asked[1]} more were needed at once." if asked else ""
+    free = ""
+    if device.type == "cuda":
+        n_free, n_total = torch.cuda.mem_get_info(device)
+        free = f": {n_free / 2**30:.1f} of {n_total / 2**30:.1f} GiB are free"
     return DeviceError(
-        f"The card ran out of memory with {task}: {free / 2**30:.1f} of {total / 2**30:.1f} GiB "
-        "are free. Use --shd-preset fast or --device cpu, or end other jobs on the card."
+        f"The card ran out of memory with {task}{free}.{needed} Use --shd-preset fast or --device "
+        "cpu, or end other jobs on the card."
     )

@@ -67,7 +67,7 @@ class BatchGradient:
             except torch.cuda.OutOfMemoryError as error:
                 if self.n_part >= n_patch:
                     task = f"one patch of {patch.mask.shape[-1]} voxels"
-                    raise out_of_memory(patch.mask.device, task) from error
+                    raise out_of_memory(patch.mask.device, task, error) from error
             torch.cuda.empty_cache()
             self.n_part = min(2 * self.n_part, n_patch)
             LOGGER.warning(

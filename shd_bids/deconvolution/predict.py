@@ -54,7 +54,7 @@ def predict(
             return team.add(result.to(scan.dwi.device)).cpu() if team.size > 1 else result
         torch.cuda.empty_cache()
         if tile // 2 < smallest:
-            raise out_of_memory(scan.dwi.device, f"tiles of {tile} voxels") from full
+            raise out_of_memory(scan.dwi.device, f"tiles of {tile} voxels", full) from full
         tile = max(tile // 2 // smallest * smallest, smallest)
         LOGGER.warning("The card ran out of memory; going on with tiles of %d voxels.", tile)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from shd_bids.bids.files import say_missing
 from shd_bids.errors import GradientTableError
 
 LOGGER = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def read_numbers(file: Path, what: str) -> Float[np.ndarray, "row column"]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise GradientTableError(f"There is no file {file}; it should hold the {what}.") from error
+        raise GradientTableError(f"{say_missing(file)}; it should hold the {what}.") from error
     except OSError as error:
         raise GradientTableError(
             f"{file.name} cannot be read: {error.strerror or error}; it should hold the {what}."

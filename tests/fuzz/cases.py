@@ -91,7 +91,7 @@ def wrong_magic(one):
     one.patch(magic=b"xyz")
 
 
-@_early(r"_dwi\.nii\.gz is a link to .* which does not exist.*datalad get")
+@_early(r"_dwi\.nii\.gz is a link to .* which is not there.*datalad get")
 def link_to_nowhere(one):
     one.dwi.unlink()
     one.dwi.symlink_to("../../.git/annex/objects/MD5E-s100--0.nii.gz")

@@ -1,6 +1,7 @@
 """Where messages go: a short line on the screen, everything to the participant's log file."""
 
 import errno
+import io
 import logging
 import os
 import sys
@@ -29,6 +30,8 @@ def set_up_logging(*, verbosity: int, log_files: Mapping[str, Path]) -> None:
         `verbosity` 2), appended, but for what names another participant.
     """
     level = logging.DEBUG if verbosity > 1 else logging.INFO
+    if isinstance(sys.stdout, io.TextIOWrapper):  # letters that a terminal lacks are replaced
+        sys.stdout.reconfigure(errors="backslashreplace")
     screen = _Screen(sys.stdout)
     screen.setFormatter(_SCREEN_FORMAT)
     screen.setLevel(level)
@@ -58,14 +61,12 @@ def set_up_logging(*, verbosity: int, log_files: Mapping[str, Path]) -> None:
 
 
 class _Screen(logging.StreamHandler):
-    """The screen: letters that it does not know are replaced, and its reader may go away."""
+    """Goes silent when its reader has gone away, as ``head`` and a closed terminal do."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
-        """Go silent where nobody reads any more, as after ``head`` and a closed terminal."""
+        """Let go of a stream that nobody reads any more."""
         error = sys.exc_info()[1]
-        if isinstance(error, UnicodeEncodeError):
-            self.stream.write(self.format(record).encode("ascii", "replace").decode() + "\n")
-        elif not isinstance(error, OSError):
+        if not isinstance(error, OSError):
             super().handleError(record)
         elif error.errno in _READER_GONE:
             silence(self.stream)

@@ -7,6 +7,7 @@ from pathlib import Path
 from traceback import format_exception
 
 from shd_bids.bids.files import write_text
+from shd_bids.bids.space import disk_reason
 from shd_bids.errors import OutputError, ShdBidsError
 
 from .participant import participant_wf_name
@@ -91,10 +92,10 @@ def each_reason_once(messages: Sequence[str]) -> list[str]:
     """
     steps: dict[str, list[str]] = {}
     for message in messages:
-        step, _, reason = message.partition(" failed: ")
-        steps.setdefault(reason or message, []).append(step)
-    return [
-        (f"{first} failed: {reason}" if reason != first else reason)
-        + (f" For the same reason failed {', '.join(others)}." if others else "")
-        for reason, (first, *others) in steps.items()
-    ]
+        reason = disk_reason(message) or message.partition(" failed: ")[2]
+        steps.setdefault(reason or message, []).append(message)
+    said = []
+    for first, *others in steps.values():
+        names = ", ".join(other.partition(" failed: ")[0] for other in others)
+        said.append(f"{first} For the same reason failed {names}." if others else first)
+    return said

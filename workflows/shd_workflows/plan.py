@@ -31,11 +31,11 @@ from shd_bids.errors import ConfigError, ImageError
 
 from .anat_plan import AnatPlan, plan_anat
 from .geometry_plan import GeometryPlan, plan_geometry
+from .given_plan import check_given
 from .other_images import check_other_images
 from .own_plan import OwnPlan, keep_readable, plan_own
 from .sources import Series
 from .tracking_plan import plan_tracking
-from .weights_plan import check_weights
 
 LOGGER = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
         series = replace(series, own=keep_readable(series.own, images[0], series.source_stem))
     shell_bvals, shell_counts = _find_shells(gradients, config.preproc)
     models = choose_models(config.deconv.fod_models, n_shell=len(shell_bvals))
-    check_weights(config, models, len(shell_bvals))
+    check_given(config, models, shell_bvals)
     anat = plan_anat(series, config.anat)
     x, y, z, _ = images[0].shape
     plan = SeriesPlan(

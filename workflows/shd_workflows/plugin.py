@@ -223,6 +223,8 @@ class ResilientPlugin(MultiProcPlugin):
             return super()._report_crash(node, result=result)
         except OSError as error:  # the others go on; what failed is said at the end
             folder = Path(node.config["execution"]["crashdump_dir"] or ".")
+            for half in folder.glob(f"crash-*-{node.name}-*"):
+                half.unlink(missing_ok=True)
             LOGGER.error("No crash file: %s", explain_write_error(error, folder))
             return ""
 

@@ -1,15 +1,18 @@
-"""Whether weights that are given fit a series, told before anything runs."""
+"""Whether responses and weights that are given fit a series, told before anything runs."""
 
 from collections.abc import Sequence
+
+import numpy as np
 
 from shd_bids.config import LEVELS, SHD_MODELS, TISSUES, RunConfig
 from shd_bids.deconvolution.presets import VARIANTS, get_preset
 from shd_bids.deconvolution.tensor_file import list_differences, read_text
 from shd_bids.errors import WeightsError
+from shd_bids.response.io import read_response
 
 
-def check_weights(config: RunConfig, models: Sequence[str], n_shell: int) -> None:
-    """Refuse `--weights` of another network than the one that a series needs.
+def check_given(config: RunConfig, models: Sequence[str], shell_bvals: Sequence[float]) -> None:
+    """Refuse `--response` and `--weights` that a series cannot be fitted with.
 
     Parameters
     ----------
@@ -17,17 +20,28 @@ def check_weights(config: RunConfig, models: Sequence[str], n_shell: int) -> Non
         Settings of the run, resources resolved.
     models
         To be fitted.
-    n_shell
-        Of the series, b=0 included.
+    shell_bvals
+        Of the series, b=0 first, s/mm².
 
     Raises
     ------
+    ResponseError
+        When a response is no table of numbers or is of other shells.
     WeightsError
-        With what differs.
+        When the weights are of another network.
     """
-    deconv, level = config.deconv, config.execution.level
+    level = LEVELS.index(config.execution.level)
+    if level >= LEVELS.index("response"):
+        for tissue, file in config.response.files.items():
+            read_response(file, tissue, np.asarray(shell_bvals))
+    if level >= LEVELS.index("fod"):
+        _check_weights(config, models, len(shell_bvals))
+
+
+def _check_weights(config: RunConfig, models: Sequence[str], n_shell: int) -> None:
+    deconv = config.deconv
     networks = [model for model in models if model in SHD_MODELS]
-    if deconv.weights is None or not networks or LEVELS.index(level) < LEVELS.index("fod"):
+    if deconv.weights is None or not networks:
         return
     preset = get_preset(deconv.shd_preset or "fast")
     wanted = config.response.files or (TISSUES if n_shell > 2 else ("WM", "CSF"))
