@@ -60,8 +60,12 @@ def built_image(folder: Path, arguments: Mapping[str, str]) -> Iterator[Path]:
     store = ["buildah", "--root", folder / "store", "--runroot", folder / "run"]
     store += ["--storage-driver", "overlay"]
 
+    # an interruption must not leave the steps running, which are in no group of ours
+    alone = ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child"]
+
     def buildah(*words: str | Path) -> str:
-        done = subprocess.run([*store, *words], capture_output=True, text=True, check=False)
+        command = [*(alone if words[0] == "bud" else []), *store, *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{words[0]}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout.strip()
 

@@ -52,13 +52,12 @@ def environment() -> dict[str, str | None]:
 
 
 @pytest.fixture
-def log(request) -> Callable[[str], None]:
+def log(capfd) -> Callable[[str], None]:
     """Write a line that is seen while tests run."""
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
 
     def say(line: str) -> None:
-        reporter.ensure_newline()
-        reporter.write_line(line)
+        with capfd.disabled():
+            print(line, flush=True)
 
     return say
 
@@ -130,7 +129,11 @@ CONDITIONS = {
     "HOME=/": ({"user": STRANGER}, {"HOME": "/"}, SHORT),
     "all at once": (ALL, {}, FULL),
     "all at once, HOME is not set": (ALL, {"HOME": None}, SHORT),
-    "as Apptainer does, with what the host leaks": (ALL | {"cwd": "/home/me"}, {"leak": "1"}, FULL),
+    "as Apptainer does, with what the host leaks": (
+        ALL | {"cwd": "/home/me"},
+        {"leak": "1"},
+        SHORT,
+    ),
 }
 
 
