@@ -18,6 +18,7 @@ libraries)
     python3 -m venv "$tools"
     "$tools/bin/pip" install --require-hashes -r "$here/requirements-build.txt"
     python3 -m venv --without-pip "$environment"
+    rm -f "$environment/lib64" # a link to lib, which Apptainer's %files would copy a second time
     # wheels alone: no compiler, and no code of others runs while it is installed
     install --require-hashes --no-deps --only-binary :all: -r "$here/requirements.txt"
     "$tools/bin/pip" wheel --require-hashes --no-deps --no-build-isolation \

@@ -1,5 +1,6 @@
 """One file of TemplateFlow: on this machine, or fetched, or a message that says how to get it."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +92,19 @@ def find_file(request: Request, *, download: bool) -> Path:
     if _here(file):
         return file
     raise AnatomyError(
-        f"{file} is missing, {request.wanted}: {reason}. With a network, run "
-        f"`{_command(request)}` with TEMPLATEFLOW_HOME={TF_HOME}; or give {request.instead}."
+        f"{file} is missing, {request.wanted}: {reason}. {_advice(request, TF_HOME)}; or give "
+        f"{request.instead}."
+    )
+
+
+def _advice(request: Request, home: Path) -> str:
+    """Say how to get a file, where TemplateFlow's folder may be of an image that is read-only."""
+    run = f"run `{_command(request)}` with TEMPLATEFLOW_HOME"
+    if os.access(home, os.W_OK):
+        return f"With a network, {run}={home}"
+    return (
+        f"{home} cannot be written. On a machine with a network, {run} set to a folder of yours; "
+        "then set it to that folder here as well (bind the folder, in a container)"
     )
 
 

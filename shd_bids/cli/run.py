@@ -176,7 +176,7 @@ def _prepare_environment(config: RunConfig) -> None:
         os.environ["PYTHONNOUSERSITE"] = "1"
     folder = config.execution.library_dir
     for name, value in use_places(folder).items():
-        print(f"shd-bids: {name} cannot be written; {value} takes its place.", file=sys.stderr)
+        print(f"shd-bids: no {name} can be written; {value} takes its place.", file=sys.stderr)
     if folder.parent != config.execution.work_dir:  # not a place to keep things in
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
 

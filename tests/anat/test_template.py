@@ -1,5 +1,7 @@
 """A template is found by its name or as files, or the message says what to do."""
 
+import os
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -51,6 +53,12 @@ def test_no_network_is_said(cache, monkeypatch):
     monkeypatch.setattr(api, "get", get)
     with pytest.raises(AnatomyError, match=r"fetching it failed \(no route to host\)"):
         find_template(download=True)
+
+
+def test_a_folder_that_cannot_be_written_is_not_where_to_fetch_to(cache, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(AnatomyError, match=r"cannot be written.*set to a folder of yours.*bind"):
+        find_template()
 
 
 def test_files_can_be_given(tmp_path):

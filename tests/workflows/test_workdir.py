@@ -17,6 +17,7 @@ from shd_workflows.workdir import (
 )
 
 from shd_bids import __version__
+from shd_bids.config import LIBRARY_DIR_NAME
 from shd_bids.errors import OutputError, WorkDirError
 
 
@@ -155,3 +156,13 @@ def test_times_that_an_earlier_version_kept_are_understood(tmp_path, found):
     remember_step(tmp_path, "b", StepUse(2.0, 0.1))
     earlier = {"a": StepUse(1.5)} if "1.5" in found else {}
     assert recall_steps(tmp_path) == earlier | {"b": StepUse(2.0, 0.1)}
+
+
+def test_what_libraries_keep_there_neither_forbids_emptying_nor_goes(tmp_path):
+    cache = tmp_path / LIBRARY_DIR_NAME / "home"
+    cache.mkdir(parents=True)
+    prepare_work_dir(tmp_path, bids_dir=tmp_path, clean=True)
+    (tmp_path / "old").mkdir()
+    prepare_work_dir(tmp_path, bids_dir=tmp_path, clean=True)
+    assert cache.is_dir()
+    assert not (tmp_path / "old").exists()
