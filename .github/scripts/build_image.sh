@@ -1,5 +1,7 @@
 #!/bin/bash
-# Build the image: `build_image.sh IMAGE VERSION [INDEX]`. INDEX is where torch is taken from.
+# Build the image: `build_image.sh IMAGE [INDEX]`. INDEX is where torch is taken from instead of PyPI.
 set -euo pipefail
-docker build --tag "$1" --build-arg IMAGE_TAG="$1" --build-arg VERSION="$2" --build-arg TORCH_INDEX="${3:-}" \
-    --build-arg REVISION="$(git rev-parse HEAD)" --build-arg CREATED="$(date --utc +%FT%TZ)" .
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' shd_bids/__init__.py)
+docker build --tag "$1" --build-arg IMAGE_TAG="$1" --build-arg VERSION="$version" \
+    --build-arg TORCH_INDEX="${2:-}" --build-arg REVISION="$(git rev-parse HEAD)" \
+    --build-arg CREATED="$(date --utc +%FT%TZ)" .

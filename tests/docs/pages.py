@@ -25,13 +25,18 @@ def command_lines(text: str) -> Iterator[str]:
 
 
 def program_calls(text: str) -> Iterator[list[str]]:
-    """Give the arguments of every call of shd-bids, also through a container."""
+    """Give the arguments of every call of shd-bids, also through a container or Slurm."""
     for line in command_lines(text):
-        if "shd-bids" not in line:
+        if "shd-bids" not in line and "slurm_array.sh" not in line:
             continue
         try:
             words = shlex.split(line)
         except ValueError:  # prose, or a tree of files
+            continue
+        if "slurm_array.sh" in words and words[0] == "sbatch":
+            bids_dir, output_dir, _, listed, *flags = words[words.index("slurm_array.sh") + 1 :]
+            level = "group" if listed == "group" else "participant"
+            yield [bids_dir, output_dir, level, *flags]
             continue
         for number, word in enumerate(words):
             arguments = words[number + 1 :]
