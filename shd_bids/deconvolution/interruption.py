@@ -32,7 +32,7 @@ class Termination:
 
 
 @contextmanager
-def on_termination(save: Callable[[], None]) -> Iterator[Termination]:
+def on_termination(save: Callable[[], object]) -> Iterator[Termination]:
     """Call ``save`` at SIGTERM, with which schedulers take a machine back, and go on for now.
 
     What was under way, such as a step of training, can so be ended and saved, too; should the

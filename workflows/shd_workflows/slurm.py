@@ -144,7 +144,7 @@ class SlurmPlugin(ResilientPlugin):
             if len(self._jobs) >= self._max_jobs:
                 break
             self.proc_done[jobid] = self.proc_pending[jobid] = True
-            if self._local_hash_check(jobid, graph):
+            if self._local_hash_check(int(jobid), graph):
                 continue
             self._note_status(node, "start")
             self.pending_tasks.insert(0, (self._submit_job(deepcopy(node), updatehash), jobid))
