@@ -190,7 +190,7 @@ def test_a_second_call_takes_every_step_from_the_cache(mixed):
     [
         (["--participant-label", "xx"], r"No participant xx.*It holds 1: 01"),
         (["--session-label", "xx"], "No session xx"),
-        (["--bids-filter-file", "nowhere.json"], r"cannot read .*nowhere\.json"),
+        (["--bids-filter-file", "nowhere.json"], r"nowhere\.json cannot be read"),
         (["--lmax", "7"], "must be even"),
         (["--config-file", "nowhere.toml"], "cannot be read"),
         (["--device", "cuda"], "--device cuda was asked for, but"),

@@ -28,6 +28,7 @@ from shd_bids.dwi.resample import output_grid
 from shd_bids.dwi.shells import cluster_shells
 from shd_bids.dwi.unringing import find_slice_axis, sampled_share, why_not_unring
 from shd_bids.errors import ConfigError, ImageError
+from shd_bids.response.io import read_response
 
 from .anat_plan import AnatPlan, plan_anat
 from .geometry_plan import GeometryPlan, plan_geometry
@@ -111,6 +112,9 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
     if isinstance(series, PreprocessedSeries) and series.own:
         series = replace(series, own=keep_readable(series.own, images[0], series.source_stem))
     shell_bvals, shell_counts = _find_shells(gradients, config.preproc)
+    if config.execution.level != "preproc":
+        for tissue, file in config.response.files.items():  # else refused after preprocessing
+            read_response(file, tissue, np.asarray(shell_bvals))
     anat = plan_anat(series, config.anat)
     x, y, z, _ = images[0].shape
     plan = SeriesPlan(
