@@ -45,7 +45,7 @@ def read_regions(file: Path) -> Table:
             rows = list(reader)
     except (UnicodeDecodeError, OSError, csv.Error) as error:
         raise AnatomyError(
-            f"{file} is no table of text in UTF-8 ({error}). Save it as tab-separated UTF-8."
+            f"{file} is no UTF-8 text ({error}). Save it as UTF-8, tab-separated."
         ) from error
     missing = [name for name in ("index", "name") if name not in columns]
     if missing:

@@ -7,10 +7,12 @@ import logging
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import nibabel as nib
 import numpy as np
 from jaxtyping import Float
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
@@ -65,7 +67,7 @@ def open_image(file: Path) -> nib.Nifti1Image:
         image = nib.load(file)
         if not isinstance(image, nib.Nifti1Image):  # NIfTI-2 is a subclass
             raise ImageError(f"{file.name} is {type(image).__name__}; expected NIfTI.")
-        with ImageOpener(file) as stream:  # nibabel forgets the scaling of the header it gives
+        with ImageOpener(str(file)) as stream:  # nibabel forgets the scaling of the header it gives
             header = type(image.header).from_fileobj(stream, check=False)
     except UNREADABLE as error:
         raise ImageError(f"{file.name} cannot be read as NIfTI: {_words(error)}.") from error
@@ -166,7 +168,8 @@ def _check_size(image: nib.Nifti1Image, file: Path) -> None:
     n_voxel = 1
     for length in image.shape:
         n_voxel *= int(length)  # as whole numbers: NumPy's would overflow
-    wanted = int(image.dataobj.offset) + n_voxel * image.get_data_dtype().itemsize
+    offset = int(cast(ArrayProxy, image.dataobj).offset)
+    wanted = offset + n_voxel * image.get_data_dtype().itemsize
     stored = file.stat().st_size
     if file.suffix != ".gz":
         found = stored
@@ -182,7 +185,7 @@ def _check_size(image: nib.Nifti1Image, file: Path) -> None:
         shape = " x ".join(map(str, image.shape))
         raise ImageError(
             f"{file.name} is truncated: {shape} voxels of type {image.get_data_dtype()} from byte "
-            f"{image.dataobj.offset} on are {wanted} bytes, but the file holds "
+            f"{offset} on are {wanted} bytes, but the file holds "
             f"{'at most ' if found != stored and found == _MOST_DENSE * stored else ''}{found}; "
             "expected all of them. Copy or convert it again."
         )

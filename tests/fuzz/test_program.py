@@ -128,6 +128,15 @@ def test_a_derivative_that_points_to_nothing_is_refused(tmp_path, capsys, place)
     assert code == 2
 
 
+def test_a_response_of_other_shells_is_refused_before_anything_runs(tmp_path, capsys):
+    given = _files(tmp_path)
+    given["file"].write_text("3000 0 0\n1500 -600 90\n700 -500 200\n")
+    call = [str(given["bids"]), str(given["out"]), "participant", "--boilerplate-only"]
+    code = main([*call, "--level", "response", "--response", f"WM={given['file']}"])
+    assert "holds 3 rows, one per shell, but the data have 2 shells" in capsys.readouterr().out
+    assert code == 1
+
+
 def _damage(file: Path, generator: random.Random) -> None:
     content = bytearray(file.read_bytes())
     for _ in range(generator.randint(1, 3)):
