@@ -1,12 +1,17 @@
 """Where messages go: a short line on the screen, everything to the participant's log file."""
 
+import errno
 import io
 import logging
+import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 _ROOTS = ("shd_bids", "shd_workflows", "nipype", "py.warnings")
+_READER_GONE = (errno.EPIPE, errno.EIO)
 _FILE_FORMAT = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 _SCREEN_FORMAT = logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
 
@@ -25,15 +30,19 @@ def set_up_logging(*, verbosity: int, log_files: Mapping[str, Path]) -> None:
     level = logging.DEBUG if verbosity > 1 else logging.INFO
     if isinstance(sys.stdout, io.TextIOWrapper):  # letters that a terminal lacks are replaced
         sys.stdout.reconfigure(errors="backslashreplace")
-    screen = logging.StreamHandler(sys.stdout)
+    screen = _Screen(sys.stdout)
     screen.setFormatter(_SCREEN_FORMAT)
     screen.setLevel(level)
     if verbosity == 0:
         screen.addFilter(_is_ours)
     handlers: list[logging.Handler] = [screen]
     for name, file in log_files.items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        to_file = logging.FileHandler(file, encoding="utf-8")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            to_file = _LogFile(file, encoding="utf-8")
+        except OSError as error:
+            _say_no_log(file, error)
+            continue
         to_file.setFormatter(_FILE_FORMAT)
         to_file.addFilter(_Without(tuple(other for other in log_files if other != name)))
         handlers.append(to_file)
@@ -47,6 +56,51 @@ def set_up_logging(*, verbosity: int, log_files: Mapping[str, Path]) -> None:
             logger.addHandler(handler)
     for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
         logging.getLogger(name).setLevel(level)  # nipype gives each of these a level of its own
+
+
+class _Screen(logging.StreamHandler):
+    """Goes silent when its reader has gone away, as ``head`` and a closed terminal do."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        if isinstance(error := sys.exc_info()[1], OSError):
+            if error.errno in _READER_GONE:
+                silence(self.stream)
+            return
+        super().handleError(record)
+
+
+class _LogFile(logging.FileHandler):
+    """Loses lines where its disk is full, and says so once; the processing matters more."""
+
+    has_failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.has_failed:
+            self.has_failed = True
+            _say_no_log(Path(self.baseFilename), error)
+
+    def close(self) -> None:
+        with suppress(OSError):  # what was not written before cannot be now
+            super().close()
+
+
+def silence(stream: TextIO) -> None:
+    """Let what is written to a stream vanish, whoever writes there, without an error."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def _say_no_log(file: Path, error: OSError) -> None:
+    with suppress(OSError):
+        sys.stderr.write(
+            f"The log {file} cannot be written: {error.strerror or error}. The run goes on without "
+            "it.\n"
+        )
 
 
 class _Without(logging.Filter):
