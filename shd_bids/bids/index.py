@@ -5,6 +5,7 @@ import logging
 import re
 import shutil
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,28 @@ def build_index(
     # sidecars are read where they are needed: here a damaged one would stop all participants
     indexer = BIDSLayoutIndexer(validate=False, ignore=ignore, index_metadata=False)
     return BIDSLayout(
-        bids_dir, validate=False, derivatives=False, indexer=indexer, database_path=database_dir
+        bids_dir,
+        validate=False,
+        derivatives=False,
+        config=[_entities_below(bids_dir)],
+        indexer=indexer,
+        database_path=database_dir,
     )
+
+
+def _entities_below(bids_dir: Path) -> dict[str, Any]:
+    """Give PyBIDS's own configuration, whose patterns look only at what is below the root.
+
+    As they come they take the first match in the whole path: every image of a dataset in
+    ``/scratch/sub-99`` or ``/data/func`` would be of that participant or that datatype.
+    """
+    text = (files("bids") / "layout/config/bids.json").read_text(encoding="utf-8")
+    config: dict[str, Any] = json.loads(text)
+    above = rf"^{re.escape(str(bids_dir.absolute()))}(?s:.*?)"
+    for entity in config["entities"]:
+        if entity.get("pattern", "").startswith("["):  # others look at the end of a name
+            entity["pattern"] = above + entity["pattern"]
+    return config
 
 
 def find_database(database_dir: Path, selection: Mapping[str, Any]) -> Path | None:

@@ -1,6 +1,7 @@
 """Which device computes, in which precision, and what is said when its memory runs out."""
 
 import re
+from contextlib import suppress
 
 import torch
 
@@ -75,7 +76,7 @@ def out_of_memory(device: torch.device, task: str, error: BaseException | None) 
     asked = _ASKED.search(str(error))
     needed = f" {asked[1]} more were needed at once." if asked else ""
     free = ""
-    if device.type == "cuda":
+    with suppress(RuntimeError, ValueError, AssertionError):  # of a card that answers no more
         n_free, n_total = torch.cuda.mem_get_info(device)
         free = f": {n_free / 2**30:.1f} of {n_total / 2**30:.1f} GiB are free"
     return DeviceError(

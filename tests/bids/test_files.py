@@ -58,7 +58,10 @@ def test_a_full_disk_is_said_so(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.write_text", full)
-    with pytest.raises(OutputError, match=r"Cannot write .*a.txt: No space left.*Check free space"):
+    with pytest.raises(
+        OutputError,
+        match=r"Cannot write .*a.txt: No space left.*are free on the disk of.*Make room",
+    ):
         write_text(tmp_path / "a.txt", "text")
     assert list(tmp_path.iterdir()) == []
 

@@ -136,7 +136,7 @@ def test_a_damaged_response_is_refused_when_the_series_is_planned(tmp_path, cont
         check_given(config, ["csd"], [0.0, 1000.0])
 
 
-@pytest.mark.parametrize("damage", [name for name in DAMAGES if name != "a changed text"])
+@pytest.mark.parametrize("damage", ["empty", "truncated", "a bit of a tensor"])
 def test_a_training_starts_anew_where_its_checkpoint_is_damaged(
     tmp_path, monkeypatch, caplog, damage
 ):

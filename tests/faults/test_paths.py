@@ -31,6 +31,7 @@ NAMES = {
     "newline": "a\nb",
     "address": "a%20b#d&e=f",
     "entities": "sub-99",
+    "datatype": "func",
     "long": "n" * 200,
 }
 BRACKETS = "[a]*b"
