@@ -144,14 +144,16 @@ fi
 # Asked to end while Slurm counts the task as running: it is near its time limit. Slurm itself
 # queues again what makes room for others, and scancel means it.
 if [ "$asked" = yes ] && [ "$code" -ne 0 ]; then
-    state=$(squeue --noheader --jobs "$SLURM_JOB_ID" --format %T 2> /dev/null)
+    job=$SLURM_JOB_ID # of the last task this is the number of the whole array, too
+    [ -z "${SLURM_ARRAY_JOB_ID:-}" ] || job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+    state=$(squeue --noheader --jobs "$job" --format %T 2> /dev/null)
     if [ "$state" != RUNNING ]; then
         echo "shd-bids array: $name was asked to end; the job is $state."
     elif [ "${SLURM_RESTART_COUNT:-0}" -ge "${SHD_BIDS_RESTARTS:-20}" ]; then
         echo "shd-bids array: $name was near its time limit for the ${SLURM_RESTART_COUNT}th time after a new start; give more --time." >&2
     elif [ "$code" -eq 143 ]; then
         echo "shd-bids array: $name goes back to the queue and on from there."
-        scontrol requeue "$SLURM_JOB_ID"
+        scontrol requeue "$job"
     fi
 fi
 exit "$code"

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from shd_bids.deconvolution.interruption import end_with_parent
+
 DAEMONS = ("/usr/sbin/munged", "/usr/sbin/slurmctld", "/usr/sbin/slurmd")
 CONFIGURATION = """
 ClusterName=shdbids
@@ -108,7 +110,12 @@ class RealSlurm:
         output = self.folder / f"{Path(command[0]).name}.out"
         with output.open("wb") as said:
             daemon = subprocess.Popen(
-                command, env=self.environment, stdout=said, stderr=said, stdin=subprocess.DEVNULL
+                command,
+                env=self.environment,
+                stdout=said,
+                stderr=said,
+                stdin=subprocess.DEVNULL,
+                preexec_fn=end_with_parent,  # should the tests be killed
             )
         self._daemons.append(daemon)
 

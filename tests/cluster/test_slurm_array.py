@@ -51,7 +51,7 @@ class Cluster:
             "PATH": os.pathsep.join([str(self.folder / "bin"), os.environ["PATH"]]),
             "FAKES": str(self.folder),
             "SLURM_JOB_ID": "77",
-            **({} if what else {"SLURM_ARRAY_TASK_ID": str(task)}),
+            **({} if what else {"SLURM_ARRAY_TASK_ID": str(task), "SLURM_ARRAY_JOB_ID": "70"}),
             **variables,
         }
         places = [self.bids_dir, self.folder / "out put", self.folder / "work", what or self.list]
@@ -161,6 +161,13 @@ def test_near_its_time_limit_a_task_saves_itself_and_is_queued_again(cluster):
     code, said = cluster.terminate("RUNNING")
     assert code == 143
     assert "saved" in said
+    # by the number of the task: the one of the job is that of the whole array in its last task
+    assert cluster.told("squeue")[:3] == ["--noheader", "--jobs", "70_1"]
+    assert cluster.told("scontrol") == ["requeue", "70_1"]
+
+
+def test_the_group_level_is_queued_again_by_its_own_number(cluster):
+    cluster.terminate("RUNNING", what="group")
     assert cluster.told("scontrol") == ["requeue", "77"]
 
 
