@@ -47,7 +47,7 @@ class Killer:
                 if key is None or key in self.killed:
                     continue
                 now = time.monotonic()
-                if now < due.setdefault(pid, now + self.chance.uniform(0.0, 0.3)):
+                if now < due.setdefault(pid, now + self.chance.uniform(0.0, 0.1)):
                     continue
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
