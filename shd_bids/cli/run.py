@@ -48,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _main(argv)
         except Interrupted as interruption:
             _say(
-                f"shd-bids was interrupted by {interruption}; no page was written. The same "
-                "command goes on where it stopped."
+                f"shd-bids was interrupted by {interruption}. The same command goes on where it "
+                "stopped, and writes the pages."
             )
             return interruption.exit_code
 

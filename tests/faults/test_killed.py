@@ -145,7 +145,7 @@ def study(tmp_path):
     for label in ("01", "02"):
         (bids_dir / f"sub-{label}").mkdir()
         write_participant(out, label)
-    flags = ("--device", "cpu", "--lmax", 4, "--shd-steps", 30, "--omp-nthreads", 1)
+    flags = ("--device", "cpu", "--lmax", 4, "--shd-steps", 12, "--omp-nthreads", 1)
     return [bids_dir, out, "group", "-w", tmp_path / "work", *flags]
 
 

@@ -260,6 +260,8 @@ class ResilientPlugin(MultiProcPlugin):
                 return self._taskid
             except (OSError, EOFError) as found:
                 error = found
+                receiver.close()
+                sender.close()
         task.reply = pickle.dumps((_failed(self._taskid, _describe_refusal(task, error)), None))
         task.has_replied.set()
         return self._taskid
