@@ -8,6 +8,8 @@ chmod -R a+rwX /opt/templateflow # other templates can be fetched, unless the ro
 rm -rf /build /root/.cache /var/log/faillog /var/log/lastlog
 
 cd /
+# variables by name, since Docker's steps have the image's and Apptainer's have the builder's
+export PATH="/opt/shd-bids/bin:$PATH" HOME=/home/shd-bids TEMPLATEFLOW_HOME=/opt/templateflow
 unprivileged() { setpriv --reuid 1000 --regid 1000 --clear-groups --no-new-privs "$@"; }
 said=$(unprivileged shd-bids --version)
 if [ "$said" != "shd-bids ${VERSION:-}" ]; then

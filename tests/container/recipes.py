@@ -120,9 +120,8 @@ def differences(dockerfile: str, definition: str) -> list[str]:
 def _check_exports(lines: list[str], stage: Stage) -> None:
     """Refuse other names: a step of Apptainer sees an argument only as it is exported."""
     for name, value in _pairs([line.removeprefix("export ") for line in lines]).items():
-        if name != "PATH":  # Docker's steps have it from ENV
-            assert value == f"<{name}>", f"{name} is exported as {value}"
-            assert name in stage.arguments, f"{name} is no argument"
+        assert value == f"<{name}>", f"{name} is exported as {value}"
+        assert name in stage.arguments, f"{name} is no argument"
 
 
 def _pairs(words: list[str]) -> dict[str, str]:

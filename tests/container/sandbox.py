@@ -74,9 +74,12 @@ def run_in(
     if not sandbox.capabilities:
         drop += ["--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
     enter = shlex.join(["/usr/bin/setpriv", *drop, *inside])
+    # not by exec: whoever becomes another user no longer dies with us, but the first process does,
+    # and all of its namespace with it
     script.append(
-        "exec chroot seen /bin/sh -c "
+        "chroot seen /bin/sh -c "
         + shlex.quote(f"cd {shlex.quote(sandbox.cwd)} && exec {enter}")
+        + "; exit $?"
     )
     spaces = ["unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child"]
     spaces += [] if sandbox.network else ["--net"]

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -57,7 +58,8 @@ def log(capfd) -> Callable[[str], None]:
 
     def say(line: str) -> None:
         with capfd.disabled():
-            print(line, flush=True)
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
 
     return say
 
