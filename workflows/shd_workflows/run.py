@@ -37,6 +37,7 @@ from .holds import hold_outputs
 from .logs import set_up_logging
 from .manifest import earlier_figures, planned_files
 from .memory import refuse_impossible, steps_gb, tell_large_steps
+from .open_files import allow_open_files
 from .outcome import CONFIG_NAME, METHODS_NAME, STUDY_NAME, Outcome, judge_outcomes
 from .own_results import is_identity, own_figures
 from .pages import write_citations, write_page
@@ -90,6 +91,7 @@ def run_participants(
     set_up_logging(verbosity=verbosity, log_files={})
     labels = select_participants(execution.bids_dir, execution.participant_labels)
     filters = read_filter_file(execution.bids_filter_file) if execution.bids_filter_file else {}
+    allow_open_files(len(labels))
     source = open_source(config, labels)
     graphs_dir = execution.work_dir / "shd_bids_wf"
     fresh = [label for label in labels if not (graphs_dir / participant_wf_name(label)).is_dir()]
