@@ -235,8 +235,9 @@ def _start(slurm: RealSlurm, bids_dir: Path, root: Path, *flags: object):
     log.close()
     wait_for(lambda: run.poll() is not None or _numbers(slurm, "fit_fodf"))
     (number,) = _numbers(slurm, "fit_fodf")
-    (said,) = (root / "work/jobs").rglob("*fit_fodf.out")
-    wait_for(lambda: run.poll() is not None or STEP.search(said.read_text()))
+    folder = root / "work/jobs"
+    wait_for(lambda: any(STEP.search(said.read_text()) for said in folder.rglob("*fit_fodf.out")))
+    assert run.poll() is None, "the run ended too early"
     return run, number
 
 

@@ -37,7 +37,8 @@ _EMBEDDED = re.compile(r"data:image/png;base64,\s*([A-Za-z0-9+/=\s]+)")
 def assert_same_results(actual: Path, expected: Path, *, ignore: str | None = None) -> None:
     """Compare the results of two runs, file by file and bit by bit.
 
-    Times, dates and the names of runs are passed over, and so is the place of the output itself.
+    Times, dates and the names of runs are passed over, and so is the place of the output itself;
+    what is in the folders ``log`` tells of each run, also of those that failed.
 
     Parameters
     ----------
@@ -49,7 +50,11 @@ def assert_same_results(actual: Path, expected: Path, *, ignore: str | None = No
     passed_over = re.compile(ignore) if ignore else None
 
     def wanted(out: Path) -> set[str]:
-        return {path for path in files_of(out) if not (passed_over and passed_over.search(path))}
+        return {
+            path
+            for path in files_of(out)
+            if "/log/" not in path and not (passed_over and passed_over.search(path))
+        }
 
     found, known = wanted(actual), wanted(expected)
     assert not known - found, f"missing: {sorted(known - found)}"
