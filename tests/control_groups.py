@@ -1,6 +1,8 @@
 """A control group of our own, to run things in that the kernel limits."""
 
 import contextlib
+import errno
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from shd_bids.cli.limits import _groups
+
+_PATIENCE_S = 60.0
 
 
 @contextmanager
@@ -37,4 +41,17 @@ def limited_group(n_byte: int) -> Iterator[tuple[Path, Callable[[], None]]]:
         tasks = group / "cgroup.procs"
         yield group, lambda: (tasks.write_text("0"), None)[1]
     finally:
-        group.rmdir()
+        _remove(group)
+
+
+def _remove(group: Path) -> None:
+    """Remove a group when the last process in it has ended, such as a server of processes."""
+    end = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            group.rmdir()
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > end:
+                raise
+        time.sleep(0.1)

@@ -11,8 +11,8 @@ import pytest
 from cluster import fake_slurm
 from cluster.fake_slurm import calls, install, read_jobs, set_state, wait_for
 from nipype import Function, Node, Workflow
-from shd_workflows.plugin import TaskSettings
 from shd_workflows.slurm import SlurmPlugin
+from shd_workflows.task import TaskSettings
 
 from shd_bids.errors import ConfigError
 

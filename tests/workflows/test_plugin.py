@@ -9,7 +9,8 @@ import sys
 import pytest
 from control_groups import limited_group
 from nipype import Function, Node, Workflow, config
-from shd_workflows.plugin import ResilientPlugin, TaskSettings
+from shd_workflows.plugin import ResilientPlugin
+from shd_workflows.task import TaskSettings
 
 
 def _die(value: int) -> int:

@@ -28,8 +28,8 @@ from .holds import hold_group_output
 from .logs import set_up_logging
 from .memory import tell_large_steps
 from .outcome import CONFIG_NAME
-from .plugin import TaskSettings
 from .run import configure_nipype, execute, make_plugin, new_run_id, write_dataset
+from .task import TaskSettings
 from .workdir import hold_group, prepare_work_dir
 
 LOGGER = logging.getLogger(__name__)

@@ -43,10 +43,11 @@ from .own_results import is_identity, own_figures
 from .pages import write_citations, write_page
 from .participant import init_participant_wf, participant_wf_name
 from .plan import plan_series
-from .plugin import ResilientPlugin, TaskSettings
+from .plugin import ResilientPlugin
 from .signals import Interrupted
 from .slurm import SlurmPlugin
 from .sources import Source, dataset_links, open_source, suggest_own
+from .task import TaskSettings
 from .workdir import hold_participants, prepare_work_dir, recall_steps, remember_step
 
 LOGGER = logging.getLogger(__name__)

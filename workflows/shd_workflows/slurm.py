@@ -24,7 +24,7 @@ import numpy as np
 from shd_bids.errors import ConfigError
 
 from .node_job import JobFiles, NodeJob, read_pickle, write_pickle
-from .plugin import ResilientPlugin, TaskSettings, readable_name
+from .plugin import ResilientPlugin, readable_name
 from .signals import raise_if_interrupted
 from .slurm_queue import (
     JobState,
@@ -36,6 +36,7 @@ from .slurm_queue import (
     submit,
     wait_for_end,
 )
+from .task import TaskSettings
 from .usage import StepUse
 
 LOGGER = logging.getLogger(__name__)
