@@ -40,13 +40,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _give_logging_back() -> Iterator[None]:
-    """Undo what a run in this process does to logging, which would hide messages from others."""
-    loggers = [logging.getLogger(name) for name in ("shd_bids", "shd_workflows")]
-    before = [(logger, logger.propagate, logger.level) for logger in loggers]
+    """Undo what a run in this process does to logging, which would hide messages from others.
+
+    What it was before is not asked: fixtures of a whole module run before this one.
+    """
+    _reset_logging()
     yield
-    for logger, propagate, level in before:
-        logger.propagate = propagate
-        logger.setLevel(level)
+    _reset_logging()
+
+
+def _reset_logging() -> None:
+    for logger in map(logging.getLogger, ("shd_bids", "shd_workflows")):
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
+        for handler in [*logger.handlers]:
+            logger.removeHandler(handler)
+            handler.close()
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,12 @@ _LOADERS = {"torch.load", "torch.jit.load", "yaml.load", "yaml.unsafe_load", "ya
             "joblib.load", "pd.read_pickle", "marshal.loads", "marshal.load"}  # fmt: skip
 _MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "xml.sax"}
 _PREDICTABLE = {"tempfile.mktemp", "os.tempnam"}
+_ALLOWED = {
+    "cli/places.py: a fixed place in /tmp",  # it looks where libraries would write
+    "plugin.py: import pickle",  # what a step's process sends to the run that started it
+    "task.py: import pickle",
+    "node_job.py: import pickle",  # the same by files in the work directory, whose owner is checked
+}
 
 
 def _broken_rules(source: str) -> Iterator[tuple[int, str]]:
@@ -50,6 +56,7 @@ def test_no_module_runs_a_shell_or_loads_what_can_run_code(package):
         f"{file.relative_to(package)}:{line}: {what}"
         for file in files
         for line, what in _broken_rules(file.read_text(encoding="utf-8"))
+        if f"{file.relative_to(package)}: {what}" not in _ALLOWED
     ]
     assert broken == []
 

@@ -17,7 +17,8 @@ LOGGER = logging.getLogger(__name__)
 Table = dict[str, list[str]]
 _N_SHOWN = 10
 _LONGEST_SHOWN = 40  # letters
-_LABEL = re.compile(r"[1-9][0-9]{0,8}")  # fits into 32 bits
+_LABEL = re.compile(r"[1-9][0-9]{0,9}")
+_LARGEST_LABEL = 2**31 - 1  # of 32 bits, as images hold them
 
 
 def read_regions(file: Path) -> Table:
@@ -55,14 +56,16 @@ def read_regions(file: Path) -> Table:
         )
     kept = [row for row in rows if row["index"].strip() != "0"]
     numbers = [row["index"].strip() for row in kept]
-    bad = [number for number in numbers if not _LABEL.fullmatch(number)]
+    bad = [
+        number for number in numbers if not _LABEL.fullmatch(number) or int(number) > _LARGEST_LABEL
+    ]
     bad += [number for number, count in Counter(numbers).items() if count > 1]
     if bad or not numbers:
         shown = ", ".join(number[:_LONGEST_SHOWN] or "nothing" for number in bad[:_N_SHOWN])
         found = f"the index {shown}" if bad else "no region"
         raise AnatomyError(
-            f"{file} has {found}; expected each region once, by a whole number above 0 of at most "
-            "9 digits."
+            f"{file} has {found}; expected each region once, by a whole number from 1 to "
+            f"{_LARGEST_LABEL}."
         )
     return {name: [str(row[name]) for row in kept] for name in columns}
 

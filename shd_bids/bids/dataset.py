@@ -154,7 +154,7 @@ def open_layout(
     if reusable is not None and (layout := open_database(reusable, bids_dir)) is not None:
         LOGGER.info("Index of the dataset taken from %s.", reusable)
         return layout
-    with hold_lock(database_dir / ".lock", timeout_s=600):
+    with hold_lock(database_dir / ".lock", timeout_s=600.0):
         digest = hashlib.sha256(json.dumps(selection).encode()).hexdigest()[:12]
         final = database_dir / digest
         if find_database(database_dir, selection) is None:

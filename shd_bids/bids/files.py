@@ -21,7 +21,7 @@ from .locks import hold_lock
 
 LOCK_NAME = ".shd-bids.lock"
 _UNFINISHED = ".part"  # ends the temporary names
-_LONGEST_PREFIX = 200  # letters, so that a long name still has room for what mkstemp adds
+_LONGEST_PREFIX = 200  # bytes, so that a long name still has room for what mkstemp adds
 _GZIP_LEAST = 18  # bytes of a header and a trailer
 
 
@@ -169,8 +169,8 @@ def _temporary_beside(path: Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f".{path.name[:_LONGEST_PREFIX]}."
-        handle, name = tempfile.mkstemp(prefix=prefix, suffix=_UNFINISHED, dir=path.parent)
+        start = os.fsencode(path.name)[:_LONGEST_PREFIX].decode(errors="ignore")
+        handle, name = tempfile.mkstemp(prefix=f".{start}.", suffix=_UNFINISHED, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary

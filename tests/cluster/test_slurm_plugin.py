@@ -238,11 +238,19 @@ def test_a_job_that_slurm_does_not_take_fails_its_step_in_slurms_words(slurm, gr
 
 
 def test_a_controller_that_does_not_answer_is_waited_for(slurm, graph, caplog):
-    (slurm / "silent").touch()
+    for name in ("silent", "hold"):
+        (slurm / name).touch()
     graph.add_nodes([_node(_add, "large")])
+
+    def run_when_told() -> None:
+        wait_for(lambda: "squeue does not answer" in caplog.text)
+        fake_slurm.start(slurm, "1")
+
+    thread = threading.Thread(target=run_when_told)
+    thread.start()
     with caplog.at_level(logging.WARNING):
         graph.run(plugin=_plugin(graph, poll_seconds=0.01))
-    assert "squeue does not answer" in caplog.text
+    thread.join()
 
 
 def test_a_job_that_is_held_is_told(slurm, graph, caplog):

@@ -178,14 +178,14 @@ def test_no_step_is_lost_between_two_records(
 def test_a_signal_while_a_checkpoint_is_written_leaves_a_whole_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file, write = tmp_path / "training.safetensors", Path.write_bytes
+    file, sync = tmp_path / "training.safetensors", os.fsync
 
-    def terminated(path: Path, data: bytes) -> int:
+    def terminated(descriptor: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
-        return write(path, data)
+        sync(descriptor)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", terminated)
+        patch.setattr(os, "fsync", terminated)
         with pytest.raises(SystemExit):
             _train(file, checkpoint_seconds=0.0)
     network, history = _train(file)

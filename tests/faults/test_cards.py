@@ -9,6 +9,7 @@ from deconvolution.job_files import write_job
 from faults.launch import finish, start_command
 
 from shd_bids.cli import resources
+from shd_bids.cli.limits import Allowed
 from shd_bids.cli.parser import parse_arguments
 from shd_bids.cli.resources import Cards, resolve_resources
 from shd_bids.config import config_text
@@ -98,11 +99,11 @@ def test_a_configuration_of_a_machine_without_a_card_uses_that_of_another(
     call, monkeypatch, tmp_path
 ):
     _on(monkeypatch, 0)
-    monkeypatch.setattr(resources, "count_cores", lambda: 2)
+    monkeypatch.setattr(resources, "allowed_cores", lambda: Allowed(2.0))
     here = resolve_resources(call())[0]
     assert (here.deconv.device, here.resources.nprocs) == ("cpu", 2)
     _on(monkeypatch, 4)
-    monkeypatch.setattr(resources, "count_cores", lambda: 32)
+    monkeypatch.setattr(resources, "allowed_cores", lambda: Allowed(32.0))
     there = _given_back(call, here, tmp_path)
     assert (there.deconv.device, there.resources.gpus) == ("cuda", 4)
     assert there.resources.nprocs == 32

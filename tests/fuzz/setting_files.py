@@ -19,20 +19,19 @@ from hypothesis import strategies as st
 
 from shd_bids.anat.regions import read_regions
 from shd_bids.cli.weights import read_preset
-from shd_bids.config import write_config_file
+from shd_bids.config import config_text
 from shd_bids.response.io import read_response, read_shells
 
 
-def config_text(folder: Path) -> bytes:
+def good_config(folder: Path) -> bytes:
     (folder / "bids").mkdir(parents=True, exist_ok=True)
-    write_config_file(settings_of(folder / "bids"), folder / "good.toml")
+    (folder / "good.toml").write_text(config_text(settings_of(folder / "bids")))
     return (folder / "good.toml").read_bytes()
 
 
 @st.composite
 def configs(draw: Any) -> bytes:
-    lines = draw(st.just(None)) or _GOOD_CONFIG.decode().splitlines()
-    lines = list(lines)
+    lines = _GOOD_CONFIG.decode().splitlines()
     values = st.one_of(
         st.sampled_from(
             [
@@ -76,7 +75,7 @@ _GOOD_CONFIG = b""
 
 def prepare_configs(folder: Path) -> Attempt:
     global _GOOD_CONFIG  # the strategy needs it, and it needs a folder
-    _GOOD_CONFIG = config_text(folder)
+    _GOOD_CONFIG = good_config(folder)
     file = folder / "shd-bids.toml"
 
     def attempt(content: bytes) -> None:
@@ -90,7 +89,7 @@ def prepare_configs(folder: Path) -> Attempt:
                 got = table[section].get(key)
                 if isinstance(value, bool | int | float) and key not in ("verbosity",):
                     assert got == value, (section, key, value, got)
-        write_config_file(config, folder / "again.toml")
+        (folder / "again.toml").write_text(config_text(config))
 
     return attempt
 

@@ -334,7 +334,8 @@ def test_a_preprocessed_series_is_taken_as_it_is(config, tmp_path):
 
 def test_a_t1w_image_is_brought_to_the_series_unless_it_is_passed_over(config, series, tmp_path):
     t1w_file = config.execution.bids_dir / "sub-01_T1w.nii.gz"
-    nib.Nifti1Image(np.ones((6, 6, 4), np.float32), np.eye(4)).to_filename(t1w_file)
+    head = np.arange(144, dtype=np.float32).reshape(6, 6, 4)
+    nib.Nifti1Image(head, np.eye(4)).to_filename(t1w_file)
     with_t1w = replace(series[0], t1w_file=t1w_file)
     anat = replace(config.anat, anat_template=str(t1w_file))
     for skipped in (False, True):

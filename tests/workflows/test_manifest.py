@@ -86,13 +86,14 @@ def rich(make_skeleton, tmp_path) -> tuple[RunConfig, object]:
         file.write_text(f'{{"PhaseEncodingDirection": "j{sign}", "TotalReadoutTime": 0.05}}')
     t1w_file = bids_dir / "sub-01/ses-a/anat/sub-01_ses-a_T1w.nii.gz"
     t1w_file.parent.mkdir()
-    image = nib.Nifti1Image(np.ones((6, 6, 4), np.int16), np.eye(4))
+    image = nib.Nifti1Image(np.arange(144, dtype=np.int16).reshape(6, 6, 4), np.eye(4))
     home = tmp_path / "templates" / "tpl-MNI"
     home.mkdir(parents=True)
     head = home / "tpl-MNI_T1w.nii.gz"
     regions = home / "tpl-MNI_atlas-Halves_dseg.nii.gz"
-    for file in (t1w_file, head, regions):
+    for file in (t1w_file, head):
         image.to_filename(file)
+    nib.Nifti1Image(np.ones((6, 6, 4), np.int16), np.eye(4)).to_filename(regions)
     table_file = regions.with_name("tpl-MNI_atlas-Halves_dseg.tsv")
     table_file.write_text("index\tname\tcolor\n1\tleft\tred\n")
     models = tmp_path / "models"

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from own_tree import BVALS, RESPONSES, change_fields, write_image, write_own_tree
+from safetensors.numpy import save_file
 from shd_workflows.own_fit import why_not_atlas
 from shd_workflows.own_results import own_figures
 from shd_workflows.participant import init_participant_wf
@@ -18,6 +19,7 @@ from shd_workflows.sources import open_source, suggest_own
 
 from shd_bids.anat.atlas import Atlas
 from shd_bids.config import DeconvConfig, ExecutionConfig, RunConfig, TrackingConfig
+from shd_bids.deconvolution.presets import get_preset
 from shd_bids.errors import ConfigError
 from shd_bids.interfaces.derivatives import relink
 from shd_bids.response.io import Response, write_response
@@ -176,7 +178,10 @@ def test_where_one_model_is_fitted_all_are_pictured_from_what_their_sidecars_tel
 
 def test_given_weights_win_unless_they_are_the_same(config, own_dir, tmp_path):
     weights = tmp_path / "weights.safetensors"
-    weights.write_bytes(b"network")
+    preset = get_preset("fast")
+    told = {name: getattr(preset, name) for name in ("n_side", "n_level", "filters", "n_order")}
+    told |= {"n_shell": 2, "tissues": "WM+CSF", "spatial": True, "form": "commuted"}
+    save_file({"a": np.ones(1)}, weights, {name: str(value) for name, value in told.items()})
     assert _build(config, deconv={"weights": weights})[1].own.models == ("csd",)
     from shd_bids.bids.files import file_digest
 

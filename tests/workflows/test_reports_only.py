@@ -89,7 +89,7 @@ def test_the_methods_are_written_and_nothing_else(make_skeleton, tmp_path, own):
     assert not (tmp_path / "work").exists()
     assert {file.name for file in (tmp_path / "new").rglob("*") if file.is_file()} <= {
         *("CITATION.md", "CITATION.html", "CITATION.bib"),
-        *("dataset_description.json", ".bidsignore", "README.md"),
+        *("dataset_description.json", ".bidsignore", "README.md", ".shd-bids.lock"),
     }
     description = json.loads((tmp_path / "new/dataset_description.json").read_text())
     assert set(description["DatasetLinks"]) == {"raw", *given.get("derivatives", {})}

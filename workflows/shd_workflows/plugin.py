@@ -9,10 +9,10 @@ and its CUDA context with it.
 import logging
 import multiprocessing
 import multiprocessing.connection
-import os
 import pickle
 import re
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,7 +152,7 @@ class ResilientPlugin(MultiProcPlugin):
         said = _last_error("".join(result["traceback"]) if result else format_exc())
         node = self.procs[jobid]
         work_dir = Path(node.base_dir or node.output_dir())
-        said = explain_failure(said, [work_dir, Path(os.environ.get("TMPDIR") or "/tmp")])
+        said = explain_failure(said, [work_dir, Path(tempfile.gettempdir())])
         message = f"{self.procs[jobid].name} failed: {said}"
         self.failures.append(Failure(name, message))
         LOGGER.error("%s failed: %s", readable_name(name), said)
