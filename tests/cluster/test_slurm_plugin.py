@@ -109,6 +109,15 @@ def test_large_steps_are_jobs_and_small_ones_are_not(slurm, graph, tmp_path):
     assert sorted((Path(graph.base_dir) / "jobs").rglob("*.*")) == []
 
 
+def test_what_jobs_have_done_is_not_done_again(slurm, graph):
+    graph.add_nodes([_node(_add, "large")])
+    graph.run(plugin=_plugin(graph))
+    plugin = _plugin(graph)
+    graph.run(plugin=plugin)
+    assert not plugin.unfinished
+    assert len(calls(slurm, "sbatch")) == 1
+
+
 def test_the_memory_and_the_cards_of_a_step_are_asked_for(slurm, graph):
     node = _node(_add, "fit", mem_gb=4.5)
     node.inputs.add_trait("use_gpu", True)

@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from control_groups import limited_group
@@ -192,7 +193,7 @@ def test_a_step_that_the_kernel_ends_for_memory_is_told_and_the_others_finish(tm
 
 
 def test_the_resource_monitor_samples_every_step_also_beside_one_that_fails(make_graph, tmp_path):
-    file = tmp_path / "resource_monitor.json"
+    file, here = tmp_path / "resource_monitor.json", set(Path.cwd().iterdir())
     graph = make_graph(free=_add, fail=_fail)
     with pytest.raises(RuntimeError):
         graph.run(
@@ -201,3 +202,4 @@ def test_the_resource_monitor_samples_every_step_also_beside_one_that_fails(make
     samples = json.loads(file.read_text())
     assert "graph.free" in samples["name"]
     assert min(samples["rss_GiB"]) > 0
+    assert set(Path.cwd().iterdir()) == here  # nipype would leave samples in the user's folder

@@ -14,11 +14,11 @@ from time import monotonic
 from typing import Any
 
 from nipype import config as nipype_config
-from nipype.pipeline.plugins.multiproc import run_node
 
 from shd_bids.deconvolution.interruption import EXIT_CODE
 
 from .logs import set_up_logging
+from .task import run_sealed
 from .usage import held_gb, peak_gb
 
 
@@ -113,15 +113,16 @@ def main(argv: list[str]) -> int:
     A job that is asked to end leaves no result: Slurm says why, or runs it anew. Most steps end at
     once with the signal; a training hears it, and saves itself.
     """
-    job_file = Path(argv[1])
+    job_file = Path(argv[1]).absolute()
     files = JobFiles(job_file.parent, job_file.stem)
     started, shared_gb = monotonic(), held_gb()
     signals = _note_signals()
     job: NodeJob = read_pickle(job_file)
     if job.resource_monitor:
+        os.chdir(job_file.parent)  # where nipype keeps its samples meanwhile
         nipype_config.enable_resource_monitor()
     set_up_logging(verbosity=job.verbosity, log_files={job.workflow_name: files.log})
-    result = run_node(job.node, job.updatehash, 0)
+    result = run_sealed(job.node, job.updatehash, 0)
     if result["traceback"] and signal.SIGTERM in _noted(signals):
         return EXIT_CODE
     write_pickle((result, peak_gb(shared_gb), monotonic() - started), files.result)

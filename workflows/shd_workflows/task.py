@@ -87,6 +87,25 @@ class TaskSettings:
     monitor_file: Path | None = None  # for samples of memory and processor time, by nipype
 
 
+def run_sealed(node: Any, updatehash: bool, taskid: int) -> dict[str, Any]:
+    """Run a node in this process with the threads that it declares, and seal what it leaves.
+
+    Returns
+    -------
+    dict
+        As nipype's ``run_node``: ``result``, or ``traceback``, which is None after a good end.
+    """
+    bound_threads(node.n_procs or 1)
+    try:
+        result: dict[str, Any] = run_node(node, updatehash, taskid)
+    except OSError as error:  # the disk holds not even nipype's note of what failed
+        cause = error.__context__ or error
+        return {"result": None, "traceback": format_exception(cause), "taskid": taskid}
+    if result.get("traceback") is None:
+        seal(Path(node.output_dir()))
+    return result
+
+
 def run_task(
     node: Any,
     updatehash: bool,
@@ -107,17 +126,11 @@ def run_task(
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     if settings.monitor_file is not None:
+        os.chdir(settings.monitor_file.parent)  # where nipype keeps its samples meanwhile
         nipype_config.enable_resource_monitor()
     own = {name: file for name, file in settings.log_files.items() if name in node.fullname}
     set_up_logging(verbosity=settings.verbosity, log_files=own)
-    bound_threads(node.n_procs or 1)
-    try:
-        result = run_node(node, updatehash, taskid)
-    except OSError as error:  # the disk holds not even nipype's note of what failed
-        cause = error.__context__ or error
-        result = {"result": None, "traceback": format_exception(cause), "taskid": taskid}
-    if result.get("traceback") is None:
-        seal(Path(node.output_dir()))
+    result = run_sealed(node, updatehash, taskid)
     try:
         reply = pickle.dumps((result, peak_gb(shared_gb)))
     except (pickle.PicklingError, TypeError, AttributeError) as error:
