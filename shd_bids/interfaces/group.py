@@ -245,7 +245,9 @@ class TrainStudy(SimpleInterface):
         write_json(out / "job.json", job)
         command, environment = [sys.executable], {}
         if len(spec.gpus) > 1:
-            torchrun = ["--standalone", "--nproc-per-node", str(len(spec.gpus))]
+            # its folder of logs would stay in the one of temporary files
+            torchrun = ["--standalone", "--log-dir", str(out / "torchrun")]
+            torchrun += ["--nproc-per-node", str(len(spec.gpus))]
             command += ["-m", "torch.distributed.run", *torchrun]
         if spec.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(spec.gpus)
