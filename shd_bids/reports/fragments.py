@@ -147,7 +147,7 @@ def state_line(messages: Sequence[str]) -> str:
     light, words = "good", "All steps ended well."
     if messages:
         light = "poor"
-        words = f'{escape(" ".join(messages))} <a href="#Errors">See the errors</a>'
+        words = f'{"<br>".join(map(escape, messages))} <a href="#Errors">See the errors</a>'
     state = "failed" if messages else "finished"
     return f'<p class="state"><span class="light light-{light}">{state}</span> {words}</p>'
 
