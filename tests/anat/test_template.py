@@ -58,11 +58,11 @@ def test_no_network_is_said(cache, monkeypatch):
 def test_of_a_network_that_fails_the_innermost_reason_is_said(cache, monkeypatch):
     from templateflow import api
 
-    class ManyTries(Exception):
+    class TriesError(Exception):
         reason = OSError("no such host")
 
     def get(*_, **__):
-        raise ConnectionError(ManyTries("Max retries exceeded with url: /tpl"))
+        raise ConnectionError(TriesError("Max retries exceeded with url: /tpl"))
 
     monkeypatch.setattr(api, "get", get)
     with pytest.raises(AnatomyError, match=r"fetching it failed \(no such host\)"):
