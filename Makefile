@@ -34,7 +34,7 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
-# the last two install Debian packages and want to be root
+# small disks, Slurm and the image want root; the image installs Debian packages and takes 25 GB
 test-faults test-fuzz test-cluster test-container: test-%: $(STAMP)
 	$(BIN)/python -m pytest -m slow tests/$* $(PYTEST_ARGS)
 

@@ -88,7 +88,8 @@ def find_file(request: Request, *, download: bool) -> Path:
         try:
             api.get(request.template, raise_empty=True, **request.query)
         except (OSError, RuntimeError) as error:  # no network, a full disk, a bad answer
-            reason = f"fetching it failed ({error})"
+            last = error.args[0] if error.args else error  # of many tries, which have one reason
+            reason = f"fetching it failed ({getattr(last, 'reason', error)})"
     if _here(file):
         return file
     raise AnatomyError(

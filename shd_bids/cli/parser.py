@@ -33,6 +33,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Build the parser; flags that are not given leave no trace, so that a file can set them."""
     parser = argparse.ArgumentParser(
         prog="shd-bids",
+        # all flags in a block would hide what a call got wrong
+        usage="%(prog)s BIDS_DIR OUTPUT_DIR {participant,group} [FLAG ...]",
         description="Preprocessing, SHD-TV fibre orientations, tractography and a report from a "
         "BIDS dataset of diffusion MRI.",
         argument_default=argparse.SUPPRESS,

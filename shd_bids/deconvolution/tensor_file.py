@@ -45,13 +45,13 @@ def read_text(file: Path) -> dict[str, str]:
         if DIGEST in text and text[DIGEST] != tensor_digest(file.read_bytes()):
             raise DamagedFileError(
                 f"{file} is damaged: its content differs from the checksum that it was written "
-                "with. Give another copy, or delete it to start again."
+                "with. Give another copy."
             )
         return text
     except SafetensorError as error:
         raise DamagedFileError(
             f"{file} cannot be read as a safetensors file ({error}). Give the file that shd-bids "
-            "wrote, or delete it to start again."
+            "wrote."
         ) from error
     except (OSError, ValueError) as error:
         raise WeightsError(

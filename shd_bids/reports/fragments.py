@@ -28,7 +28,7 @@ def fact_table(facts: Mapping[str, object]) -> str:
     """
     rows = [
         f'<tr><th scope="row">{escape(name.replace("_", " "))}</th>'
-        f"<td>{escape(_say(value))}</td></tr>"
+        f"<td>{_running_text(_say(value))}</td></tr>"
         for name, value in facts.items()
     ]
     return "\n".join(['<table class="facts">', *rows, "</table>"])
@@ -147,9 +147,22 @@ def state_line(messages: Sequence[str]) -> str:
     light, words = "good", "All steps ended well."
     if messages:
         light = "poor"
-        words = f'{escape(" ".join(messages))} <a href="#Errors">See the errors</a>'
+        words = f'{"<br>".join(map(_running_text, messages))} <a href="#Errors">See the errors</a>'
     state = "failed" if messages else "finished"
     return f'<p class="state"><span class="light light-{light}">{state}</span> {words}</p>'
+
+
+def _running_text(text: str) -> str:
+    """Escape text, and keep browsers from breaking lines behind the dashes of a flag.
+
+    Examples
+    --------
+    >>> _running_text("a < --mem 8")
+    'a &lt; <span class="flag">--mem</span> 8'
+    """
+    return re.sub(
+        r"(?<![\w-])--[a-z0-9][a-z0-9-]*", r'<span class="flag">\g<0></span>', escape(text)
+    )
 
 
 def wrap_tables(html: str) -> str:

@@ -55,6 +55,20 @@ def test_no_network_is_said(cache, monkeypatch):
         find_template(download=True)
 
 
+def test_of_a_network_that_fails_the_innermost_reason_is_said(cache, monkeypatch):
+    from templateflow import api
+
+    class TriesError(Exception):
+        reason = OSError("no such host")
+
+    def get(*_, **__):
+        raise ConnectionError(TriesError("Max retries exceeded with url: /tpl"))
+
+    monkeypatch.setattr(api, "get", get)
+    with pytest.raises(AnatomyError, match=r"fetching it failed \(no such host\)"):
+        find_template(download=True)
+
+
 def test_a_folder_that_cannot_be_written_is_not_where_to_fetch_to(cache, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(AnatomyError, match=r"cannot be written.*set to a folder of yours.*bind"):

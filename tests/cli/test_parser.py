@@ -80,7 +80,9 @@ def test_a_malformed_flag_ends_with_code_2(call, flags, capsys):
     with pytest.raises(SystemExit) as ended:
         call(*flags)
     assert ended.value.code == 2
-    assert "shd-bids: error:" in capsys.readouterr().err
+    usage, said = capsys.readouterr().err.splitlines()
+    assert usage == "usage: shd-bids BIDS_DIR OUTPUT_DIR {participant,group} [FLAG ...]"
+    assert said.startswith("shd-bids: error:")
 
 
 def test_responses_are_given_as_files_or_as_a_folder(call, tmp_path):

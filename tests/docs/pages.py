@@ -77,4 +77,5 @@ def make_targets(text: str) -> set[str]:
 def known_targets() -> set[str]:
     """Give the targets of the Makefile."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    return set(re.findall(r"^([a-z][\w-]*):(?!=)", makefile, re.MULTILINE))
+    rules = re.findall(r"^([a-z][\w -]*):(?!=)", makefile, re.MULTILINE)
+    return {target for rule in rules for target in rule.split()}

@@ -87,3 +87,9 @@ def test_the_release_waits_for_tests_and_for_a_package_and_an_image_that_were_tr
     assert set(jobs["pypi"]["needs"]) == {"package", "test", "container"}
     assert all("check" in jobs[name]["needs"] for name in ("package", "test", "container"))
     assert "pypi" in jobs["github"]["needs"]
+
+
+def test_slow_tests_run_as_root_because_some_are_skipped_for_others():
+    commands = [step.get("run", "") for step in steps_of(ROOT / ".github/workflows/slow.yml")]
+    (call,) = [command for command in commands if "make test-slow" in command]
+    assert call.startswith("sudo ")

@@ -100,7 +100,7 @@ def test_times_add_up_to_the_total():
 def test_a_failed_participant_says_so_and_leads_to_the_errors():
     html = state_line(["The mask is empty.", "Nothing was fitted."])
     assert '<span class="light light-poor">failed</span>' in html
-    assert "The mask is empty. Nothing was fitted." in html
+    assert "The mask is empty.<br>Nothing was fitted." in html
     assert 'href="#Errors"' in html
 
 

@@ -281,6 +281,13 @@ def test_the_page_names_the_phase_encoding_of_all_runs(config, series):
     assert facts["Phase encoding"] == "j-, j"
 
 
+def test_the_page_says_that_a_t1w_image_was_passed_over(config, series):
+    skipped = replace(config, anat=replace(config.anat, skip_anat=True))
+    plan = plan_series(replace(series[0], t1w_file=Path("sub-01_T1w.nii.gz")), skipped)
+    facts = describe_series(plan, config.preproc)
+    assert facts["T1w image"] == "sub-01_T1w.nii.gz, not used: --skip-anat"
+
+
 def test_who_has_only_a_phase_difference_is_told_so(config, series, caplog):
     (run,) = series[0].runs
     along, against = (

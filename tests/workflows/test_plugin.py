@@ -203,3 +203,4 @@ def test_the_resource_monitor_samples_every_step_also_beside_one_that_fails(make
     assert "graph.free" in samples["name"]
     assert min(samples["rss_GiB"]) > 0
     assert set(Path.cwd().iterdir()) == here  # nipype would leave samples in the user's folder
+    assert not list(tmp_path.glob(".proc-*"))  # nor here

@@ -18,7 +18,7 @@ from nipype import config as nipype_config
 from shd_bids.deconvolution.interruption import EXIT_CODE
 
 from .logs import set_up_logging
-from .task import run_sealed
+from .task import remove_samples, run_sealed
 from .usage import held_gb, peak_gb
 
 
@@ -123,6 +123,8 @@ def main(argv: list[str]) -> int:
         nipype_config.enable_resource_monitor()
     set_up_logging(verbosity=job.verbosity, log_files={job.workflow_name: files.log})
     result = run_sealed(job.node, job.updatehash, 0)
+    if job.resource_monitor:
+        remove_samples(job_file.parent)
     if result["traceback"] and signal.SIGTERM in _noted(signals):
         return EXIT_CODE
     write_pickle((result, peak_gb(shared_gb), monotonic() - started), files.result)

@@ -196,6 +196,8 @@ def describe_series(plan: SeriesPlan, preproc: PreprocConfig) -> dict[str, Any]:
         facts["Voxel size"] = f"{preproc.output_resolution:g} mm, by --output-resolution"
     facts["Brain mask"] = preproc.mask_method
     facts["T1w image"] = series.t1w_file.name if series.t1w_file else "none"
+    if series.t1w_file and plan.anat.t1w_file is None:
+        facts["T1w image"] = f"{series.t1w_file.name}, not used: --skip-anat"
     return facts
 
 

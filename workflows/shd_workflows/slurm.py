@@ -223,8 +223,10 @@ class SlurmPlugin(ResilientPlugin):
         if job is None:
             return super()._get_result(taskid)
         if job.refused:
-            message = f"Slurm did not take the job of {job.node_name}: {job.refused}"
-            return _failed(message)
+            return _failed(
+                f"Slurm did not take the job: {job.refused}. Try `sbatch --test-only "
+                f"{job.files.script}` on this machine, and see sbatch_args of --use-plugin."
+            )
         self._look()
         if job.files.result in self._results:
             result, self._peaks_gb[job.node_name], seconds = read_pickle(job.files.result)

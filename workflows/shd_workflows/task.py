@@ -131,6 +131,8 @@ def run_task(
     own = {name: file for name, file in settings.log_files.items() if name in node.fullname}
     set_up_logging(verbosity=settings.verbosity, log_files=own)
     result = run_sealed(node, updatehash, taskid)
+    if settings.monitor_file is not None:
+        remove_samples(settings.monitor_file.parent)
     try:
         reply = pickle.dumps((result, peak_gb(shared_gb)))
     except (pickle.PicklingError, TypeError, AttributeError) as error:
@@ -141,6 +143,12 @@ def run_task(
         )
     sender.send_bytes(reply)
     sender.close()
+
+
+def remove_samples(folder: Path) -> None:
+    """Remove what nipype's monitor of this process has left; the result holds the samples."""
+    for file in folder.glob(f".proc-{os.getpid()}_*"):
+        file.unlink(missing_ok=True)
 
 
 @contextmanager

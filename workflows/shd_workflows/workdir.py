@@ -227,6 +227,6 @@ def _hold(work_dir: Path, name: str, what: str) -> Iterator[None]:
         except TimeoutError as error:
             raise WorkDirError(
                 f"Another run of shd-bids is at work on {what} in {work_dir}. Wait for it, or give "
-                "another --work-dir."
+                "another --work-dir, and another output folder too unless it is on other sessions."
             ) from error
         yield
