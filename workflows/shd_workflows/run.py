@@ -92,7 +92,7 @@ def run_participants(
     set_up_logging(verbosity=verbosity, log_files={})
     labels = select_participants(execution.bids_dir, execution.participant_labels)
     filters = read_filter_file(execution.bids_filter_file) if execution.bids_filter_file else {}
-    allow_open_files(len(labels))
+    allow_open_files(len(labels), len(execution.session_labels))
     source = open_source(config, labels)
     graphs_dir = execution.work_dir / "shd_bids_wf"
     fresh = [label for label in labels if not (graphs_dir / participant_wf_name(label)).is_dir()]
