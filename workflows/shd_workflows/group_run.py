@@ -27,7 +27,7 @@ from .group_scans import StudyKind, collect_scans, find_participants, sort_by_ki
 from .holds import hold_group_output
 from .logs import set_up_logging
 from .memory import tell_large_steps
-from .outcome import CONFIG_NAME
+from .outcome import CONFIG_NAME, each_reason_once, surviving_disk
 from .run import configure_nipype, execute, make_plugin, new_run_id, write_dataset
 from .task import TaskSettings
 from .workdir import hold_group, prepare_work_dir
@@ -68,6 +68,11 @@ class GroupOutcome:
         """Whether all was done, with everybody."""
         return not self.left_out and not self.messages
 
+    def lose_report(self, said: str) -> None:
+        """Note that the page could not be written."""
+        self.messages.append(said)
+        LOGGER.error("The report cannot be written: %s", said)
+
 
 def run_group(
     config: RunConfig,
@@ -107,7 +112,6 @@ def run_group(
     prepare_work_dir(execution.work_dir, bids_dir=execution.bids_dir, clean=execution.clean_workdir)
     write_dataset(config, container)
     with hold_group(execution.work_dir), hold_group_output(execution.output_dir):
-        log_dir.mkdir(parents=True, exist_ok=True)
         write_text(log_dir / CONFIG_NAME, config_text(config))
         log_files = {"group": log_dir / "shd-bids.log"}
         set_up_logging(verbosity=verbosity, log_files=log_files)
@@ -134,7 +138,8 @@ def run_group(
             done = _execute(config, workflow, kinds, settings, outcome)
             outcome.crash_files = sorted(log_dir.glob("crash-*"))
         _judge_networks(config, done, outcome)
-        _report(config, done, outcome, methods, resources_text)
+        with surviving_disk(outcome.lose_report):
+            _report(config, done, outcome, methods, resources_text)
     return outcome
 
 
@@ -149,9 +154,10 @@ def _execute(
     tell_large_steps(workflow, config.resources)
     plugin = make_plugin(config, settings)
     execute(workflow, plugin)
-    outcome.messages += [failure.message for failure in plugin.failures]
+    outcome.messages += each_reason_once([failure.message for failure in plugin.failures])
     if plugin.unfinished and not outcome.messages:
-        outcome.messages.append(f"{len(plugin.unfinished)} steps were not run.")
+        why = f" {plugin.halted}" if plugin.halted else ""
+        outcome.messages.append(f"{len(plugin.unfinished)} steps were not run.{why}")
     unfinished = {part for name in plugin.unfinished for part in name.split(".")}
     return [kind for kind in kinds if group_wf_name(kind) not in unfinished]
 
