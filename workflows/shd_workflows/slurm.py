@@ -109,6 +109,7 @@ class SlurmPlugin(ResilientPlugin):
         self._jobs: dict[int, _Job] = {}
         self._results: set[Path] = set()  # of jobs that have ended
         self._looked = self._asked = -math.inf
+        self._look_seconds = 0.0  # that the last one took
         self._unanswered: float | None = None  # since when Slurm does not answer
 
     def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
@@ -241,13 +242,14 @@ class SlurmPlugin(ResilientPlugin):
 
     def _look(self) -> None:
         """Look for results, and now and then ask Slurm for the jobs that have none."""
-        now = monotonic()
-        if now - self._looked < _RESULT_SECONDS:
+        started = monotonic()
+        if started - self._looked < max(_RESULT_SECONDS, self._look_seconds):
             return
-        self._looked = now
         folders = {job.files.folder for job in self._jobs.values()}
         # Listing makes a network file system look anew, which asking for one name does not.
         self._results = {file for folder in folders for file in folder.glob("*.result.pkl")}
+        now = self._looked = monotonic()
+        self._look_seconds = now - started
         if now - self._asked < self._poll_seconds:
             return
         self._asked = now
