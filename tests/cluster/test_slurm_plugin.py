@@ -12,7 +12,8 @@ from cluster import fake_slurm
 from cluster.fake_slurm import calls, install, read_jobs, set_state, wait_for
 from nipype import Function, Node, Workflow
 from shd_workflows.node_job import JobFiles
-from shd_workflows.slurm import SlurmPlugin, _Job
+from shd_workflows.slurm import SlurmPlugin
+from shd_workflows.slurm_job import Job
 from shd_workflows.task import TaskSettings
 
 from shd_bids.errors import ConfigError
@@ -332,7 +333,7 @@ def test_a_slow_look_at_the_results_is_taken_once_for_all_jobs(graph, tmp_path, 
     monkeypatch.setattr("shd_workflows.slurm.monotonic", lambda: now[0])
     monkeypatch.setattr(Path, "glob", list_slowly)
     plugin = _plugin(graph)
-    plugin._jobs = {n: _Job(f"graph.n{n}", JobFiles(tmp_path, f"n{n}")) for n in range(20)}
+    plugin._jobs = {n: Job(f"graph.n{n}", JobFiles(tmp_path, f"n{n}")) for n in range(20)}
     assert [plugin._get_result(n) for n in plugin._jobs] == [None] * 20
     assert len(looks) == 1
     now[0] += 1.0  # no longer than the last one took: there would be time for nothing else
