@@ -342,3 +342,13 @@ def test_a_slow_look_at_the_results_is_taken_once_for_all_jobs(graph, tmp_path, 
     now[0] += 5.0
     plugin._look()
     assert len(looks) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"\x80\x04."])
+def test_a_damaged_result_of_a_job_is_a_failure_of_its_step(slurm, graph, tmp_path, content):
+    plugin = _plugin(graph)
+    files = JobFiles(tmp_path, "fit")
+    files.result.write_bytes(content)
+    plugin._jobs = {1: Job("graph.fit", files)}
+    result = plugin._get_result(1)
+    assert "fit.result.pkl cannot be read" in result["traceback"][0]

@@ -16,6 +16,7 @@ from contextlib import suppress
 from copy import deepcopy
 from hashlib import sha256
 from pathlib import Path
+from pickle import UnpicklingError
 from time import monotonic
 from typing import Any
 
@@ -206,10 +207,14 @@ class SlurmPlugin(ResilientPlugin):
             return failed_result(taskid, message)
         self._look()
         if job.files.result in self._results:
-            result, self._peaks_gb[job.node_name], seconds = read_pickle(job.files.result)
-            self._started[job.node_name] = monotonic() - seconds  # without the time in the queue
             self._pass_on(job)
-            return result
+            try:
+                result, self._peaks_gb[job.node_name], seconds = read_pickle(job.files.result)
+            except (OSError, EOFError, IndexError, UnpicklingError) as error:  # a disk lost it
+                said = f"{job.files.result} cannot be read: {error}. The same command runs it again"
+                return failed_result(taskid, f"{said}.")
+            self._started[job.node_name] = monotonic() - seconds  # without the time in the queue
+            return dict(result)
         if job.ended is None:
             return None
         grace = _GRACE_SECONDS if job.state.name in ("COMPLETED", "") else _RESULT_SECONDS
