@@ -71,7 +71,7 @@ def test_cleaning_refuses_while_another_run_is_at_work(tmp_path):
     assert not (tmp_path / "half-done").exists()
 
 
-@pytest.mark.parametrize("name", [STAMP_NAME, "shd_bids_wf", "checkpoints"])
+@pytest.mark.parametrize("name", [STAMP_NAME, "shd_bids_wf", "jobs", "checkpoints"])
 def test_what_another_user_left_is_refused(tmp_path, monkeypatch, name):
     if name == STAMP_NAME:
         prepare_work_dir(tmp_path, bids_dir=tmp_path, clean=False)

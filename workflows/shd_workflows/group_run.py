@@ -151,7 +151,7 @@ def _execute(
     outcome: GroupOutcome,
 ) -> list[StudyKind]:
     """Run the graph, note what failed, and give the kinds of scans whose graph came to its end."""
-    tell_large_steps(workflow, config.resources)
+    tell_large_steps(workflow, config)
     plugin = make_plugin(config, settings)
     execute(workflow, plugin)
     outcome.messages += each_reason_once([failure.message for failure in plugin.failures])

@@ -115,7 +115,7 @@ def run_participants(
             write_dataset(config, container, references)
         configure_nipype(config)
         workflow = build_workflow(config, outcomes)
-        tell_large_steps(workflow, config.resources)
+        tell_large_steps(workflow, config)
         tell_lack(outcomes, config)
         settings = TaskSettings(log_files=log_files, verbosity=verbosity, gpus=tuple(gpus))
         plugin = make_plugin(config, settings)
@@ -252,7 +252,7 @@ def _plan(
             found = source.series_of(outcome.label, config, filters)
             outcome.plans = [plan_series(series, config) for series in found]
             for plan in outcome.plans:
-                refuse_impossible(plan, config.resources)
+                refuse_impossible(plan, config)
         except ShdBidsError as error:
             outcome.stop(error)
             LOGGER.error("sub-%s stops: %s", outcome.label, error, exc_info=config.execution.debug)

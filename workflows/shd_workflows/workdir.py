@@ -118,7 +118,7 @@ def _empty(work_dir: Path, entries: Sequence[Path]) -> None:
 def _check_owner(work_dir: Path) -> None:
     """Refuse what another user has left: nipype's results are pickles, which can run any code."""
     own = _own_number(work_dir)
-    trusted = [work_dir / name for name in (STAMP_NAME, "shd_bids_wf", "checkpoints")]
+    trusted = [work_dir / name for name in (STAMP_NAME, "shd_bids_wf", "jobs", "checkpoints")]
     for place in trusted:
         if place.exists() and place.lstat().st_uid != own:
             raise WorkDirError(
