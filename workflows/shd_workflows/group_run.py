@@ -1,6 +1,5 @@
 """Run the group level: what a study's participants have in common, and its page."""
 
-import json
 import logging
 import shlex
 import sys
@@ -15,6 +14,7 @@ from niworkflows.engine.workflows import LiterateWorkflow
 from shd_bids import __version__
 from shd_bids.bids.dataset import read_filter_file
 from shd_bids.bids.files import write_text
+from shd_bids.bids.json_files import read_json_object
 from shd_bids.bids.study import read_study
 from shd_bids.config import LEVELS, RunConfig, config_text
 from shd_bids.reports.fragments import duration
@@ -251,9 +251,7 @@ def _read_network(config: RunConfig, kind: StudyKind) -> dict[str, Any]:
     model = network_model(config)
     if model is None:
         return {}
-    sidecar_file = config.execution.output_dir / network_path(kind, model, ".json")
-    fields: dict[str, Any] = json.loads(sidecar_file.read_text(encoding="utf-8"))
-    return fields
+    return read_json_object(config.execution.output_dir / network_path(kind, model, ".json"))
 
 
 def _describe_network(name: str, fields: dict[str, Any]) -> StudyNetwork:
