@@ -103,7 +103,9 @@ def disk_reason(said: str) -> str:
 
 def _existing(place: Path) -> Path:
     """Give a place or what it would lie in."""
-    return next(folder for folder in (place, *place.absolute().parents) if folder.exists())
+    return next(
+        folder for folder in (place, *place.absolute().parents) if os.access(folder, os.F_OK)
+    )
 
 
 def _disk_of(folder: Path) -> Path:

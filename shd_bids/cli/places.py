@@ -83,14 +83,14 @@ def _has_room(place: str) -> bool:
 
 
 def _can_write(place: Path) -> bool:
-    return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+    return os.access(place, os.W_OK | os.X_OK) and place.is_dir()
 
 
 def _holds_or_can_be_made(place: Path) -> bool:
     """Tell whether TemplateFlow can use a folder: it is filled already, or can be."""
-    if not place.exists():
-        return _can_write(next(parent for parent in place.parents if parent.exists()))
-    readable = place.is_dir() and os.access(place, os.R_OK | os.X_OK)
+    if not os.path.lexists(place):
+        return _can_write(next(parent for parent in place.parents if os.path.lexists(parent)))
+    readable = os.access(place, os.R_OK | os.X_OK) and place.is_dir()
     return _can_write(place) or (readable and any(place.iterdir()))
 
 

@@ -77,6 +77,16 @@ def _main(argv: Sequence[str] | None) -> int:
             traceback.print_exc()
         print(f"shd-bids: error: {error}", file=sys.stderr)
         return USAGE
+    except PermissionError as error:
+        if debug:
+            raise
+        print(
+            f"shd-bids: error: {error.filename or 'a file'}: {error.strerror or error}. Check who "
+            "may read it and enter the folders around it, also as the user of a container, or "
+            "give another.",
+            file=sys.stderr,
+        )
+        return USAGE
     except OSError as error:
         if debug or not is_disk_error(error):
             raise

@@ -113,7 +113,8 @@ else
     [ -z "${CUDA_VISIBLE_DEVICES:-}" ] || command+=(--nv)
     command+=("$image")
 fi
-command+=("$bids_dir" "$output_dir" "$level" "${selection[@]}" --work-dir "${run_dir:-$task_dir}" "$@")
+# An empty array counts as unset for bash before 4.4.
+command+=("$bids_dir" "$output_dir" "$level" ${selection[@]+"${selection[@]}"} --work-dir "${run_dir:-$task_dir}" "$@")
 
 # In the background: only so does this script hear the signal, and it passes it on.
 asked=no child=

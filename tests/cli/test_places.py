@@ -90,3 +90,21 @@ def test_the_room_that_is_kept_is_enough_for_processes_to_meet(tmp_path):
     if len(os.fsencode(tmp_path)) + 2 > room:
         pytest.skip("the folder for tests has too long a path itself")
     assert meets(room)
+
+
+@pytest.mark.parametrize("name", ["HOME", "TMPDIR", "TEMPLATEFLOW_HOME"])
+def test_a_place_in_a_folder_that_may_not_be_entered_is_none(tmp_path, name):
+    own, closed = tmp_path / "own", tmp_path / "closed"
+    (closed / "inner").mkdir(parents=True)
+    closed.chmod(0)
+    user = os.geteuid()
+    if user == 0:  # who may enter everything
+        os.setresuid(65534, 65534, 0)
+    try:
+        environment = {"HOME": "/tmp", name: str(closed / "inner")}
+        changed = find_places(own, environment)
+    finally:
+        if user == 0:
+            os.setresuid(0, 0, 0)
+        closed.chmod(0o700)
+    assert (name in changed) is (name != "TMPDIR")

@@ -1,5 +1,6 @@
 """The program as a user calls it: exit codes, last lines, and what is left on disk."""
 
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +14,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+
+from shd_bids.cli.run import main
 
 FAST = ("--denoise-method", "none", "--mask-method", "none", "--nprocs", "2", "--omp-nthreads", "1")
 
@@ -288,3 +291,14 @@ def _processes_with(mark: str) -> list[str]:
         except (OSError, UnicodeDecodeError):  # it has ended, or is not ours
             continue
     return found
+
+
+def test_a_place_that_may_not_be_entered_is_told_without_a_traceback(monkeypatch, capsys):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", "/closed/bids")
+
+    monkeypatch.setattr("shd_bids.cli.run.parse_arguments", refuse)
+    assert main(["/closed/bids", "out", "participant"]) == 2
+    assert "error: /closed/bids: Permission denied" in capsys.readouterr().err
+    with pytest.raises(PermissionError):
+        main(["/closed/bids", "out", "participant", "--debug"])

@@ -11,7 +11,9 @@ import pytest
 from cluster import fake_slurm
 from cluster.fake_slurm import calls, install, read_jobs, set_state, wait_for
 from nipype import Function, Node, Workflow
+from shd_workflows.node_job import JobFiles
 from shd_workflows.slurm import SlurmPlugin
+from shd_workflows.slurm_job import Job
 from shd_workflows.task import TaskSettings
 
 from shd_bids.errors import ConfigError
@@ -131,8 +133,6 @@ def test_the_memory_and_the_cards_of_a_step_are_asked_for(slurm, graph):
 
 
 def _files(graph):
-    from shd_workflows.node_job import JobFiles
-
     return JobFiles(Path(graph.base_dir), "fit")
 
 
@@ -320,3 +320,35 @@ def test_no_more_jobs_are_submitted_at_once_than_allowed(slurm, graph):
     graph.run(plugin=plugin)
     assert set(seen) == {1}
     assert not plugin.unfinished
+
+
+def test_a_slow_look_at_the_results_is_taken_once_for_all_jobs(graph, tmp_path, monkeypatch):
+    now, looks = [1000.0], []
+
+    def list_slowly(folder, pattern):
+        looks.append(folder)
+        now[0] += 5.0  # as on a network file system with many participants
+        return iter(())
+
+    monkeypatch.setattr("shd_workflows.slurm.monotonic", lambda: now[0])
+    monkeypatch.setattr(Path, "glob", list_slowly)
+    plugin = _plugin(graph)
+    plugin._jobs = {n: Job(f"graph.n{n}", JobFiles(tmp_path, f"n{n}")) for n in range(20)}
+    assert [plugin._get_result(n) for n in plugin._jobs] == [None] * 20
+    assert len(looks) == 1
+    now[0] += 1.0  # no longer than the last one took: there would be time for nothing else
+    plugin._look()
+    assert len(looks) == 1
+    now[0] += 5.0
+    plugin._look()
+    assert len(looks) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"\x80\x04."])
+def test_a_damaged_result_of_a_job_is_a_failure_of_its_step(slurm, graph, tmp_path, content):
+    plugin = _plugin(graph)
+    files = JobFiles(tmp_path, "fit")
+    files.result.write_bytes(content)
+    plugin._jobs = {1: Job("graph.fit", files)}
+    result = plugin._get_result(1)
+    assert "fit.result.pkl cannot be read" in result["traceback"][0]

@@ -5,17 +5,23 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from niworkflows.engine.workflows import LiterateWorkflow
+from shd_workflows import group_run
 from shd_workflows.group import init_group_wf
 from shd_workflows.group_run import GroupOutcome
 from shd_workflows.group_scans import collect_scans, find_participants, sort_by_kind
+from shd_workflows.plugin import Failure
+from shd_workflows.run import run_participants
+from shd_workflows.task import TaskSettings
 from workflows.study_tree import MULTI, write_dataset, write_participant
 
 from shd_bids.cli.weights import read_preset
-from shd_bids.config import RunConfig, build_config
-from shd_bids.errors import ConfigError
+from shd_bids.config import ExecutionConfig, RunConfig, build_config
+from shd_bids.errors import ConfigError, OutputError
 
 LABELS = ("01", "02", "03")
 
@@ -101,6 +107,54 @@ def test_a_study_of_which_only_the_page_was_asked_for_is_finished() -> None:
     assert GroupOutcome(["01"]).finished
     assert not GroupOutcome(["01"], left_out={"sub-01": "why"}).finished
     assert not GroupOutcome(["01"], messages=["train_study failed"]).finished
+
+
+def test_what_halted_the_graph_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = "No space left on device: none. The same command then goes on where it stopped."
+    plugin = SimpleNamespace(failures=[], unfinished={"x.group_wf.a"}, halted=disk)
+    monkeypatch.setattr(group_run, "make_plugin", lambda *_: plugin)
+    monkeypatch.setattr(group_run, "execute", lambda *_: None)
+    settings, workflow = TaskSettings(), LiterateWorkflow(name="x")
+    (tmp_path / "bids").mkdir()
+    places = (tmp_path / "bids", tmp_path / "out")
+    config = RunConfig(ExecutionConfig(*places, work_dir=tmp_path / "work"))
+    outcome = GroupOutcome([])
+    group_run._execute(config, workflow, [], settings, outcome)
+    assert outcome.messages == [f"1 steps were not run. {disk}"]
+    plugin.failures = [Failure(f"x.{name}", f"{name} failed: {disk}") for name in "ab"]
+    outcome = GroupOutcome([])
+    group_run._execute(config, workflow, [], settings, outcome)
+    assert outcome.messages == [f"a failed: {disk} For the same reason failed b."]
+
+
+def test_a_page_that_cannot_be_written_is_a_failure_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OutputError("Cannot write group.html: no room.")
+
+    monkeypatch.setattr(group_run, "_report", refuse)
+    (tmp_path / "bids/sub-01").mkdir(parents=True)
+    (tmp_path / "bids/dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.0"}')
+    places = (tmp_path / "bids", tmp_path / "out")
+    execution = ExecutionConfig(*places, work_dir=tmp_path / "work", analysis_level="group")
+    outcome = group_run.run_group(RunConfig(execution), resources_text="")
+    assert outcome.messages[-1] == "Cannot write group.html: no room."
+
+
+def test_a_place_of_the_log_that_is_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "bids/sub-01").mkdir(parents=True)
+    (tmp_path / "bids/dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.0"}')
+    (tmp_path / "out").mkdir()
+    places = (tmp_path / "bids", tmp_path / "out")
+    for level, name, run in (
+        ("group", "group", group_run.run_group),
+        ("participant", "sub-01", run_participants),
+    ):
+        (tmp_path / "out" / name).touch()
+        execution = ExecutionConfig(*places, work_dir=tmp_path / "work", analysis_level=level)
+        with pytest.raises(OutputError, match=f"Cannot write .*{name}/log"):
+            run(RunConfig(execution), resources_text="")
 
 
 @pytest.fixture(scope="module")

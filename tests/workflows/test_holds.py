@@ -1,10 +1,14 @@
 """A place in the output is one run's at a time, whichever work directory the runs have."""
 
+import threading
+import time
 from contextlib import ExitStack
 
 import pytest
 from shd_workflows.holds import hold_group_output, hold_outputs
 
+from shd_bids.bids.files import LOCK_NAME
+from shd_bids.bids.locks import hold_lock
 from shd_bids.errors import OutputError
 
 
@@ -21,7 +25,8 @@ def test_a_participant_is_held_and_others_are_not(tmp_path):
             pass
 
 
-def test_sessions_share_a_participant_but_not_a_session(tmp_path):
+def test_sessions_share_a_participant_but_not_a_session(tmp_path, monkeypatch):
+    monkeypatch.setattr("shd_workflows.holds._PATIENCE_S", 0.1)
     with hold_outputs(tmp_path, ["01"], ["a"]), hold_outputs(tmp_path, ["01"], ["b"]):
         for sessions, words in (
             (["b", "c"], "session b of participant 01"),
@@ -74,3 +79,19 @@ def test_what_another_session_is_writing_stays(tmp_path):
         file.touch()
         stack.enter_context(hold_outputs(tmp_path, ["01"], ["b"]))
         assert file.exists()
+
+
+def test_a_run_of_another_session_that_looks_for_leftovers_is_waited_for(tmp_path):
+    lock = tmp_path / "sub-01/log" / LOCK_NAME
+    is_held = threading.Event()
+
+    def clean() -> None:
+        with hold_lock(lock):
+            is_held.set()
+            time.sleep(0.5)
+
+    other = threading.Thread(target=clean)
+    other.start()
+    is_held.wait()
+    with hold_outputs(tmp_path, ["01"], ["a"]):
+        other.join()

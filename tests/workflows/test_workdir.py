@@ -1,7 +1,9 @@
 """A work directory is resumed only by its own version and dataset, and never shared."""
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -69,7 +71,7 @@ def test_cleaning_refuses_while_another_run_is_at_work(tmp_path):
     assert not (tmp_path / "half-done").exists()
 
 
-@pytest.mark.parametrize("name", [STAMP_NAME, "shd_bids_wf", "checkpoints"])
+@pytest.mark.parametrize("name", [STAMP_NAME, "shd_bids_wf", "jobs", "checkpoints"])
 def test_what_another_user_left_is_refused(tmp_path, monkeypatch, name):
     if name == STAMP_NAME:
         prepare_work_dir(tmp_path, bids_dir=tmp_path, clean=False)
@@ -166,3 +168,37 @@ def test_what_libraries_keep_there_neither_forbids_emptying_nor_goes(tmp_path):
     prepare_work_dir(tmp_path, bids_dir=tmp_path, clean=True)
     assert cache.is_dir()
     assert not (tmp_path / "old").exists()
+
+
+def test_emptying_lets_no_run_in_and_leaves_the_locks(tmp_path, monkeypatch):
+    prepare_work_dir(tmp_path, bids_dir=tmp_path, clean=False)
+    with hold_participants(tmp_path, ["01"]):
+        locks = {file.name: file.stat().st_ino for file in tmp_path.glob(".*.lock")}
+    (tmp_path / "old").mkdir()
+    remove = shutil.rmtree
+
+    def remove_while_others_try(folder):
+        for label in ("01", "new"):
+            with (
+                pytest.raises(WorkDirError, match="Another run"),
+                hold_participants(tmp_path, [label]),
+            ):
+                pass
+        remove(folder)
+
+    monkeypatch.setattr("shd_workflows.workdir.shutil.rmtree", remove_while_others_try)
+    prepare_work_dir(tmp_path, bids_dir=tmp_path, clean=True)
+    assert not (tmp_path / "old").exists()
+    assert locks.items() <= {f.name: f.stat().st_ino for f in tmp_path.glob(".*.lock")}.items()
+
+
+def test_what_cannot_be_removed_is_told(tmp_path, monkeypatch):
+    prepare_work_dir(tmp_path, bids_dir=tmp_path, clean=False)
+    (tmp_path / "old").mkdir()
+
+    def refuse(folder):
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr("shd_workflows.workdir.shutil.rmtree", refuse)
+    with pytest.raises(OutputError, match=r"old cannot be removed: Permission denied"):
+        prepare_work_dir(tmp_path, bids_dir=tmp_path, clean=True)

@@ -1,6 +1,5 @@
 """Run the group level: what a study's participants have in common, and its page."""
 
-import json
 import logging
 import shlex
 import sys
@@ -15,6 +14,7 @@ from niworkflows.engine.workflows import LiterateWorkflow
 from shd_bids import __version__
 from shd_bids.bids.dataset import read_filter_file
 from shd_bids.bids.files import write_text
+from shd_bids.bids.json_files import read_json_object
 from shd_bids.bids.study import read_study
 from shd_bids.config import LEVELS, RunConfig, config_text
 from shd_bids.reports.fragments import duration
@@ -27,7 +27,7 @@ from .group_scans import StudyKind, collect_scans, find_participants, sort_by_ki
 from .holds import hold_group_output
 from .logs import set_up_logging
 from .memory import tell_large_steps
-from .outcome import CONFIG_NAME
+from .outcome import CONFIG_NAME, each_reason_once, surviving_disk
 from .run import configure_nipype, execute, make_plugin, new_run_id, write_dataset
 from .task import TaskSettings
 from .workdir import hold_group, prepare_work_dir
@@ -68,6 +68,11 @@ class GroupOutcome:
         """Whether all was done, with everybody."""
         return not self.left_out and not self.messages
 
+    def lose_report(self, said: str) -> None:
+        """Note that the page could not be written."""
+        self.messages.append(said)
+        LOGGER.error("The report cannot be written: %s", said)
+
 
 def run_group(
     config: RunConfig,
@@ -107,7 +112,6 @@ def run_group(
     prepare_work_dir(execution.work_dir, bids_dir=execution.bids_dir, clean=execution.clean_workdir)
     write_dataset(config, container)
     with hold_group(execution.work_dir), hold_group_output(execution.output_dir):
-        log_dir.mkdir(parents=True, exist_ok=True)
         write_text(log_dir / CONFIG_NAME, config_text(config))
         log_files = {"group": log_dir / "shd-bids.log"}
         set_up_logging(verbosity=verbosity, log_files=log_files)
@@ -134,7 +138,8 @@ def run_group(
             done = _execute(config, workflow, kinds, settings, outcome)
             outcome.crash_files = sorted(log_dir.glob("crash-*"))
         _judge_networks(config, done, outcome)
-        _report(config, done, outcome, methods, resources_text)
+        with surviving_disk(outcome.lose_report):
+            _report(config, done, outcome, methods, resources_text)
     return outcome
 
 
@@ -146,12 +151,13 @@ def _execute(
     outcome: GroupOutcome,
 ) -> list[StudyKind]:
     """Run the graph, note what failed, and give the kinds of scans whose graph came to its end."""
-    tell_large_steps(workflow, config.resources)
+    tell_large_steps(workflow, config)
     plugin = make_plugin(config, settings)
     execute(workflow, plugin)
-    outcome.messages += [failure.message for failure in plugin.failures]
+    outcome.messages += each_reason_once([failure.message for failure in plugin.failures])
     if plugin.unfinished and not outcome.messages:
-        outcome.messages.append(f"{len(plugin.unfinished)} steps were not run.")
+        why = f" {plugin.halted}" if plugin.halted else ""
+        outcome.messages.append(f"{len(plugin.unfinished)} steps were not run.{why}")
     unfinished = {part for name in plugin.unfinished for part in name.split(".")}
     return [kind for kind in kinds if group_wf_name(kind) not in unfinished]
 
@@ -245,9 +251,7 @@ def _read_network(config: RunConfig, kind: StudyKind) -> dict[str, Any]:
     model = network_model(config)
     if model is None:
         return {}
-    sidecar_file = config.execution.output_dir / network_path(kind, model, ".json")
-    fields: dict[str, Any] = json.loads(sidecar_file.read_text(encoding="utf-8"))
-    return fields
+    return read_json_object(config.execution.output_dir / network_path(kind, model, ".json"))
 
 
 def _describe_network(name: str, fields: dict[str, Any]) -> StudyNetwork:

@@ -8,6 +8,8 @@ from shd_bids.bids.files import LOCK_NAME, remove_leftovers
 from shd_bids.bids.locks import hold_lock
 from shd_bids.errors import OutputError
 
+_PATIENCE_S = 20.0  # for a run of another session, alone until now, that removes leftovers
+
 
 @contextmanager
 def hold_outputs(
@@ -68,7 +70,8 @@ def _hold_participant(
                 _clean(output_dir, label)
         except TimeoutError:  # runs of other sessions, perhaps: they may be writing
             pass
-        stack.enter_context(_hold(file, what, output_dir, shared=True))
+        patience = _PATIENCE_S  # tasks of an array start all at once
+        stack.enter_context(_hold(file, what, output_dir, shared=True, timeout_s=patience))
         for session in session_labels:
             name = LOCK_NAME.replace(".lock", f"-ses-{session}.lock")
             own = f"session {session} of {what}"
@@ -82,10 +85,12 @@ def _clean(output_dir: Path, label: str) -> None:
 
 
 @contextmanager
-def _hold(file: Path, what: str, output_dir: Path, *, shared: bool = False) -> Iterator[None]:
+def _hold(
+    file: Path, what: str, output_dir: Path, *, shared: bool = False, timeout_s: float = 0.0
+) -> Iterator[None]:
     with ExitStack() as stack:
         try:
-            stack.enter_context(hold_lock(file, shared=shared))
+            stack.enter_context(hold_lock(file, shared=shared, timeout_s=timeout_s))
         except TimeoutError as error:
             raise OutputError(
                 f"Another run of shd-bids is at work on {what} in {output_dir}. Wait for it, or "

@@ -4,6 +4,7 @@ import errno
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,6 +14,8 @@ from typing import TextIO
 from shd_bids.bids.space import explain_write_error
 
 _ROOTS = ("shd_bids", "shd_workflows", "nipype", "py.warnings")
+#: Not folders of paths: a dataset may lie in one that is called like a participant.
+_LABEL = re.compile(r"(?:sub_|(?<!/)sub-)((?:[a-zA-Z0-9+]|_plus_)+)")
 _READER_GONE = (errno.EPIPE, errno.EIO)
 _FILE_FORMAT = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 _SCREEN_FORMAT = logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
@@ -46,7 +49,7 @@ def set_up_logging(*, verbosity: int, log_files: Mapping[str, Path]) -> None:
             _say_no_log(file, error)
             continue
         to_file.setFormatter(_FILE_FORMAT)
-        to_file.addFilter(_Without(tuple(other for other in log_files if other != name)))
+        to_file.addFilter(_Without(name, frozenset(log_files)))
         handlers.append(to_file)
     logging.captureWarnings(True)
     for root in _ROOTS:
@@ -109,15 +112,19 @@ def _say_no_log(file: Path, error: OSError) -> None:
 
 
 class _Without(logging.Filter):
-    """Keeps out what names another participant."""
+    """Keeps out what names another participant, whichever way it is named."""
 
-    def __init__(self, others: tuple[str, ...]) -> None:
+    def __init__(self, own: str, names: frozenset[str]) -> None:
         super().__init__()
-        self._others = others
+        self._own, self._names = {own}, names
 
     def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        return not any(other in message for other in self._others)
+        found: set[str] | None = getattr(record, "participants", None)
+        if found is None:  # looked for once, however many logs there are
+            labels = [label.replace("+", "_plus_") for label in _LABEL.findall(record.getMessage())]
+            found = {f"sub_{label}_wf" for label in labels}
+            record.participants = found
+        return not (found & self._names) - self._own
 
 
 def close_handlers(logger: logging.Logger) -> None:

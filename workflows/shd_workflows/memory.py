@@ -4,7 +4,7 @@ import logging
 
 from niworkflows.engine.workflows import LiterateWorkflow
 
-from shd_bids.config import SHD_MODELS, DeconvConfig, ResourcesConfig
+from shd_bids.config import SHD_MODELS, DeconvConfig, ResourcesConfig, RunConfig
 from shd_bids.deconvolution.presets import get_preset
 from shd_bids.errors import ImageError
 
@@ -70,16 +70,18 @@ def steps_gb(resources: ResourcesConfig) -> float:
     return max((resources.mem or _DEFAULT_GB) - PROGRAM_GB, _LEAST_GB)
 
 
-def refuse_impossible(plan: SeriesPlan, resources: ResourcesConfig) -> None:
+def refuse_impossible(plan: SeriesPlan, config: RunConfig) -> None:
     """Refuse a series that alone is larger than all memory: some steps hold it whole.
+
+    Jobs of a cluster are given what their steps declare, whatever there is here.
 
     Raises
     ------
     ImageError
         With what it takes and what there is.
     """
-    mem, need_gb = resources.mem or _DEFAULT_GB, max(plan.acquired_gb, plan.size_gb())
-    if need_gb > mem:
+    mem, need_gb = config.resources.mem or _DEFAULT_GB, max(plan.acquired_gb, plan.size_gb())
+    if need_gb > mem and not config.execution.plugin.is_cluster:
         raise ImageError(
             f"{plan.series.source_stem} has {' x '.join(map(str, plan.shape[:3]))} voxels and "
             f"{plan.shape[3]} volumes, {need_gb:.1f} GB as 32-bit floats; --mem is {mem:g} GB, and "
@@ -88,21 +90,21 @@ def refuse_impossible(plan: SeriesPlan, resources: ResourcesConfig) -> None:
         )
 
 
-def tell_large_steps(workflow: LiterateWorkflow, resources: ResourcesConfig) -> list[str]:
+def tell_large_steps(workflow: LiterateWorkflow, config: RunConfig) -> list[str]:
     """Say before anything runs which steps declare more memory than there is.
 
     Each of them runs alone, because it may need less; if it does not, the system ends it, and the
-    run says so.
+    run says so. Jobs of a cluster are given what they declare.
 
     Returns
     -------
     list of str
         Full names of these steps, the largest first.
     """
-    given_gb = steps_gb(resources)
+    given_gb = steps_gb(config.resources)
     nodes = [node for node in workflow._get_all_nodes() if node.mem_gb > given_gb]
     nodes.sort(key=lambda node: -node.mem_gb)
-    if not nodes:
+    if not nodes or config.execution.plugin.is_cluster:
         return []
     count = "1 step declares" if len(nodes) == 1 else f"{len(nodes)} steps declare"
     LOGGER.warning(
@@ -111,7 +113,7 @@ def tell_large_steps(workflow: LiterateWorkflow, resources: ResourcesConfig) -> 
         "is more, or less to do: a coarser --output-resolution, a smaller --shd-preset.",
         count,
         given_gb,
-        resources.mem or _DEFAULT_GB,
+        config.resources.mem or _DEFAULT_GB,
         readable_name(nodes[0].fullname),
         nodes[0].mem_gb,
     )

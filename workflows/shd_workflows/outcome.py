@@ -1,19 +1,22 @@
 """How it went with each participant."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from traceback import format_exception
 
 from shd_bids.bids.files import write_text
-from shd_bids.bids.space import disk_reason
+from shd_bids.bids.space import disk_reason, explain_failure, is_disk_error
 from shd_bids.errors import OutputError, ShdBidsError
 
 from .participant import participant_wf_name
 from .plan import SeriesPlan
 from .plugin import ResilientPlugin
 
+LOGGER = logging.getLogger(__name__)
 CONFIG_NAME = "shd-bids.toml"  # in the log folder of every run
 METHODS_NAME = "methods.md"  # of the participant, with citation keys
 STUDY_NAME = "methods-study.md"  # of all participants of the run
@@ -55,6 +58,25 @@ class Outcome:
         text = "".join(format_exception(error))
         with suppress(OutputError):  # of a full disk; the message is there
             write_text(self.log_dir / "crash-indexing.txt", f"Node: indexing\n\nTraceback:\n{text}")
+
+    def lose_report(self, said: str) -> None:
+        """Note that the page or a text of it could not be written."""
+        self.finished = False
+        self.messages.append(said)
+        LOGGER.error("sub-%s: the report cannot be written: %s", self.label, said)
+
+
+@contextmanager
+def surviving_disk(*tell: Callable[[str], None]) -> Iterator[None]:
+    """Tell those whose page or text it is what cannot be written; others get theirs."""
+    try:
+        yield
+    except (OutputError, OSError) as error:
+        if not isinstance(error, OutputError) and not is_disk_error(error):
+            raise
+        said = explain_failure(str(error), [Path(tempfile.gettempdir())])
+        for hear in tell:
+            hear(said)
 
 
 def judge_outcomes(outcomes: Sequence[Outcome], plugin: ResilientPlugin) -> None:

@@ -3,10 +3,8 @@
 import logging
 import os
 import shutil
-import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -25,7 +23,7 @@ from shd_bids.bids.dataset import (
 )
 from shd_bids.bids.description import dataset_description, write_dataset_files
 from shd_bids.bids.files import write_text
-from shd_bids.bids.space import explain_failure, explain_write_error, is_disk_error
+from shd_bids.bids.space import explain_write_error, is_disk_error
 from shd_bids.config import RunConfig, config_text
 from shd_bids.errors import OutputError, ShdBidsError
 from shd_bids.interfaces.process import run_tool
@@ -38,7 +36,7 @@ from .logs import set_up_logging
 from .manifest import earlier_figures, planned_files
 from .memory import refuse_impossible, steps_gb, tell_large_steps
 from .open_files import allow_open_files
-from .outcome import CONFIG_NAME, METHODS_NAME, STUDY_NAME, Outcome, judge_outcomes
+from .outcome import CONFIG_NAME, METHODS_NAME, STUDY_NAME, Outcome, judge_outcomes, surviving_disk
 from .own_results import is_identity, own_figures
 from .pages import write_citations, write_page
 from .participant import init_participant_wf, participant_wf_name
@@ -92,7 +90,7 @@ def run_participants(
     set_up_logging(verbosity=verbosity, log_files={})
     labels = select_participants(execution.bids_dir, execution.participant_labels)
     filters = read_filter_file(execution.bids_filter_file) if execution.bids_filter_file else {}
-    allow_open_files(len(labels))
+    allow_open_files(len(labels), len(execution.session_labels))
     source = open_source(config, labels)
     graphs_dir = execution.work_dir / "shd_bids_wf"
     fresh = [label for label in labels if not (graphs_dir / participant_wf_name(label)).is_dir()]
@@ -107,7 +105,6 @@ def run_participants(
     ):
         log_files = {participant_wf_name(outcome.label): outcome.log_file for outcome in outcomes}
         for outcome in outcomes:
-            outcome.log_dir.mkdir(parents=True, exist_ok=True)
             write_text(outcome.log_dir / CONFIG_NAME, config_text(config))
         set_up_logging(verbosity=verbosity, log_files=log_files)
         LOGGER.info("shd-bids %s. %s", __version__, resources_text)
@@ -118,7 +115,7 @@ def run_participants(
             write_dataset(config, container, references)
         configure_nipype(config)
         workflow = build_workflow(config, outcomes)
-        tell_large_steps(workflow, config.resources)
+        tell_large_steps(workflow, config)
         tell_lack(outcomes, config)
         settings = TaskSettings(log_files=log_files, verbosity=verbosity, gpus=tuple(gpus))
         plugin = make_plugin(config, settings)
@@ -255,7 +252,7 @@ def _plan(
             found = source.series_of(outcome.label, config, filters)
             outcome.plans = [plan_series(series, config) for series in found]
             for plan in outcome.plans:
-                refuse_impossible(plan, config.resources)
+                refuse_impossible(plan, config)
         except ShdBidsError as error:
             outcome.stop(error)
             LOGGER.error("sub-%s stops: %s", outcome.label, error, exc_info=config.execution.debug)
@@ -374,7 +371,7 @@ def _report(
     failed = [outcome.label for outcome in outcomes if not outcome.finished]
     methods = study_methods(sections, container=container, failed=failed)
     for outcome in outcomes:
-        with _surviving_disk(outcome):
+        with surviving_disk(outcome.lose_report):
             estimated = not config.response.files
             found = ""
             if outcome.finished:
@@ -403,20 +400,5 @@ def _report(
                 methods=text,
             )
     if methods:
-        with _surviving_disk(*outcomes):
+        with surviving_disk(*(outcome.lose_report for outcome in outcomes)):
             write_citations(output_dir, methods)
-
-
-@contextmanager
-def _surviving_disk(*outcomes: Outcome) -> Iterator[None]:
-    """Note what cannot be written with those whose page or text it is; others get theirs."""
-    try:
-        yield
-    except (OutputError, OSError) as error:
-        if not isinstance(error, OutputError) and not is_disk_error(error):
-            raise
-        said = explain_failure(str(error), [Path(tempfile.gettempdir())])
-        for outcome in outcomes:
-            outcome.finished = False
-            outcome.messages.append(said)
-            LOGGER.error("sub-%s: the report cannot be written: %s", outcome.label, said)

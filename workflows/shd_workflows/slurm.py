@@ -12,10 +12,11 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from pickle import UnpicklingError
 from time import monotonic
 from typing import Any
 
@@ -26,6 +27,7 @@ from shd_bids.errors import ConfigError
 from .node_job import JobFiles, NodeJob, read_pickle, write_pickle
 from .plugin import ResilientPlugin, readable_name
 from .signals import raise_if_interrupted
+from .slurm_job import Job, describe_end
 from .slurm_queue import (
     JobState,
     SubmissionError,
@@ -36,7 +38,7 @@ from .slurm_queue import (
     submit,
     wait_for_end,
 )
-from .task import TaskSettings
+from .task import TaskSettings, failed_result
 from .usage import StepUse
 
 LOGGER = logging.getLogger(__name__)
@@ -49,29 +51,6 @@ _LONGEST_STEM = 150
 _COMPLAIN_SECONDS = 300.0
 _PASSED_ON = re.compile(r".*_NUM_THREADS|NIPYPE_.*|MPLBACKEND|PYTHONPATH|TEMPLATEFLOW_.*|FSL.*")
 _HELD = re.compile(r"held|Held|DependencyNeverSatisfied|BadConstraints|PartitionTimeLimit")
-_ADVICE = {
-    "CANCELLED": "Somebody, or the end of this run, cancelled it.",
-    "TIMEOUT": "It reached its time limit: give more, as in sbatch_args: --time=12:00:00. A "
-    "training goes on from its checkpoint.",
-    "OUT_OF_MEMORY": "Give more memory, as in sbatch_args: --mem=32G.",
-    "NODE_FAIL": "The machine that it ran on failed.",
-    "PREEMPTED": "It had to make room for other jobs; with --requeue it would go on by itself.",
-    "DEADLINE": "It could not end before its deadline.",
-    "BOOT_FAIL": "The machine for it did not start.",
-    "": "It ended so long ago that Slurm does not know it any more.",
-}
-
-
-@dataclass
-class _Job:
-    """A node that was submitted."""
-
-    node_name: str
-    files: JobFiles
-    number: str = ""
-    refused: str = ""  # why it was not submitted
-    state: JobState = field(default_factory=lambda: JobState("PENDING"))
-    ended: float | None = None  # when it was seen to have ended
 
 
 class SlurmPlugin(ResilientPlugin):
@@ -106,9 +85,10 @@ class SlurmPlugin(ResilientPlugin):
         self._max_tries = int(arguments.get("max_tries", 3))
         self._retry_seconds = float(arguments.get("retry_timeout", 2))
         self._poll_seconds = float(arguments.get("poll_seconds", 10))
-        self._jobs: dict[int, _Job] = {}
+        self._jobs: dict[int, Job] = {}
         self._results: set[Path] = set()  # of jobs that have ended
         self._looked = self._asked = -math.inf
+        self._look_seconds = 0.0  # that the last one took
         self._unanswered: float | None = None  # since when Slurm does not answer
 
     def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
@@ -181,7 +161,7 @@ class SlurmPlugin(ResilientPlugin):
         command = [sys.executable, "-m", "shd_workflows.node_job", str(files.job)]
         passed = {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
         files.script.write_text(script_text(self._template, passed, command), encoding="utf-8")
-        job = self._jobs[self._taskid] = _Job(node.fullname, files)
+        job = self._jobs[self._taskid] = Job(node.fullname, files)
         try:
             job.number = submit(
                 files.script,
@@ -223,33 +203,39 @@ class SlurmPlugin(ResilientPlugin):
         if job is None:
             return super()._get_result(taskid)
         if job.refused:
-            return _failed(
+            message = (
                 f"Slurm did not take the job: {job.refused}. Try `sbatch --test-only "
                 f"{job.files.script}` on this machine, and see sbatch_args of --use-plugin."
             )
+            return failed_result(taskid, message)
         self._look()
         if job.files.result in self._results:
-            result, self._peaks_gb[job.node_name], seconds = read_pickle(job.files.result)
-            self._started[job.node_name] = monotonic() - seconds  # without the time in the queue
             self._pass_on(job)
-            return result
+            try:
+                result, self._peaks_gb[job.node_name], seconds = read_pickle(job.files.result)
+            except (OSError, EOFError, IndexError, UnpicklingError) as error:  # a disk lost it
+                said = f"{job.files.result} cannot be read: {error}. The same command runs it again"
+                return failed_result(taskid, f"{said}.")
+            self._started[job.node_name] = monotonic() - seconds  # without the time in the queue
+            return dict(result)
         if job.ended is None:
             return None
         grace = _GRACE_SECONDS if job.state.name in ("COMPLETED", "") else _RESULT_SECONDS
         if monotonic() - job.ended <= grace or self._looked <= job.ended:
             return None
         self._pass_on(job)
-        return _failed(_describe_end(job))
+        return failed_result(taskid, describe_end(job))
 
     def _look(self) -> None:
         """Look for results, and now and then ask Slurm for the jobs that have none."""
-        now = monotonic()
-        if now - self._looked < _RESULT_SECONDS:
+        started = monotonic()
+        if started - self._looked < max(_RESULT_SECONDS, self._look_seconds):
             return
-        self._looked = now
         folders = {job.files.folder for job in self._jobs.values()}
         # Listing makes a network file system look anew, which asking for one name does not.
         self._results = {file for folder in folders for file in folder.glob("*.result.pkl")}
+        now = self._looked = monotonic()
+        self._look_seconds = now - started
         if now - self._asked < self._poll_seconds:
             return
         self._asked = now
@@ -272,7 +258,7 @@ class SlurmPlugin(ResilientPlugin):
             LOGGER.warning("squeue does not answer; asking again until it does.")
             self._unanswered = now
 
-    def _note_state(self, job: _Job, state: JobState) -> None:
+    def _note_state(self, job: Job, state: JobState) -> None:
         if state == job.state:
             return
         earlier, job.state = job.state, state
@@ -300,13 +286,13 @@ class SlurmPlugin(ResilientPlugin):
             for file in (job.files.result, job.files.script, job.files.said, job.files.log):
                 file.unlink(missing_ok=True)
 
-    def _pass_on(self, job: _Job) -> None:
+    def _pass_on(self, job: Job) -> None:
         """Say what a job said, on the screen and in the participant's log."""
         if job.files.said.is_file():
             sys.stdout.write(job.files.said.read_text(encoding="utf-8", errors="replace"))
         log_file = self._settings.log_files.get(self._workflow_of(job.node_name))
         if log_file is not None and job.files.log.is_file():
-            with log_file.open("a", encoding="utf-8") as log:
+            with suppress(OSError), log_file.open("a", encoding="utf-8") as log:  # a full disk
                 log.write(job.files.log.read_text(encoding="utf-8", errors="replace"))
 
     def stop(self) -> None:
@@ -367,29 +353,3 @@ def _read_template(template: str) -> str:
             "that begins with #!, or the absolute path of a file that holds it."
         )
     return text if text.startswith("#!") else f"#!/bin/bash\n{text}"
-
-
-def _failed(message: str) -> dict[str, Any]:
-    return {"result": None, "traceback": [f"RuntimeError: {message}\n"]}
-
-
-def _describe_end(job: _Job) -> str:
-    """Say how a job ended that left no result, and where its words are."""
-    state = job.state
-    how = state.name or "unknown"
-    if state.reason not in ("None", ""):
-        how += f", {state.reason}"
-    if state.exit_code:
-        how += f", exit code {state.exit_code}"
-    advice = _ADVICE.get(state.name, "")
-    if state.name == "FAILED" and state.exit_code == 137:
-        advice = (
-            "It was killed; most often memory ran out: give more, as in sbatch_args: --mem=32G."
-        )
-    elif state.name == "FAILED" and state.exit_code == 143:
-        advice = "It was asked to end; a training goes on from its checkpoint."
-    said = f" What it said is in {job.files.said}." if job.files.said.is_file() else ""
-    return (
-        f"The Slurm job {job.number} of {job.node_name} ended without a result ({how}). "
-        f"{advice}{said} The same command runs this step again."
-    ).replace("  ", " ")

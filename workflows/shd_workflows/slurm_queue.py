@@ -11,7 +11,6 @@ from time import monotonic, sleep
 
 LOGGER = logging.getLogger(__name__)
 _TIMEOUT_SECONDS = 60.0
-_RUNNING = ("RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "SUSPENDED", "STOPPED")
 _ENDED = (
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY"),
     *("PREEMPTED", "REVOKED", "TIMEOUT"),
@@ -42,11 +41,6 @@ class JobState:
     def has_ended(self) -> bool:
         """Whether the job will not run any more."""
         return not self.name or self.name in _ENDED
-
-    @property
-    def is_running(self) -> bool:
-        """Whether its processes may still be there."""
-        return self.name in _RUNNING
 
 
 class SubmissionError(Exception):

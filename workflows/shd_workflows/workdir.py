@@ -7,7 +7,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ LOGGER = logging.getLogger(__name__)
 STAMP_NAME = "shd-bids-work.json"
 _STEPS_NAME = "steps.jsonl"
 _LOCK_ENDING = ".lock"
+_ALL = "runs"  # the lock that all runs share, and that who empties the folder has alone
 
 
 def prepare_work_dir(work_dir: Path, *, bids_dir: Path, clean: bool) -> None:
@@ -48,8 +49,7 @@ def prepare_work_dir(work_dir: Path, *, bids_dir: Path, clean: bool) -> None:
     """
     stamp_file = work_dir / STAMP_NAME
     wanted = {"version": __version__, "bids_dir": str(bids_dir.resolve())}
-    entries = list(work_dir.iterdir()) if clean and work_dir.is_dir() else []
-    if entries := [entry for entry in entries if entry.name != LIBRARY_DIR_NAME]:
+    if clean and (entries := _list_entries(work_dir)):
         if not stamp_file.is_file():
             raise WorkDirError(
                 f"--clean-workdir would empty {work_dir}, which shd-bids did not make (it lacks "
@@ -76,21 +76,49 @@ def prepare_work_dir(work_dir: Path, *, bids_dir: Path, clean: bool) -> None:
             )
 
 
+def _list_entries(work_dir: Path) -> list[Path]:
+    """List what emptying removes: all but libraries' folder and the locks, which stay locks."""
+    try:
+        entries = list(work_dir.iterdir()) if work_dir.is_dir() else []
+    except OSError as error:
+        raise OutputError(f"{work_dir} cannot be read: {error.strerror}.") from error
+    return [
+        entry
+        for entry in entries
+        if entry.name != LIBRARY_DIR_NAME
+        and not (entry.name.startswith(".") and entry.name.endswith(_LOCK_ENDING))
+    ]
+
+
 def _empty(work_dir: Path, entries: Sequence[Path]) -> None:
     """Delete what is in a work directory, unless another run is at work there."""
     LOGGER.info("Emptying the work directory %s.", work_dir)
-    with ExitStack() as stack:
-        for lock_file in work_dir.glob(f".*{_LOCK_ENDING}"):
-            name = lock_file.name.removeprefix(".").removesuffix(_LOCK_ENDING)
-            stack.enter_context(_hold(work_dir, name, name))
+    names = [
+        lock_file.name.removeprefix(".").removesuffix(_LOCK_ENDING)
+        for lock_file in sorted(work_dir.glob(f".*{_LOCK_ENDING}"))
+    ]
+    for name in names:
+        if name != _ALL:
+            with _hold(work_dir, name, name):  # to say who it is that is at work
+                pass
+    with _hold(work_dir, _ALL, "something"):
         for entry in entries:
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            try:
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(
+                    f"--clean-workdir: {entry} cannot be removed: {error.strerror or error}. "
+                    "Remove it yourself, or give another --work-dir."
+                ) from error
 
 
 def _check_owner(work_dir: Path) -> None:
     """Refuse what another user has left: nipype's results are pickles, which can run any code."""
     own = _own_number(work_dir)
-    trusted = [work_dir / name for name in (STAMP_NAME, "shd_bids_wf", "checkpoints")]
+    trusted = [work_dir / name for name in (STAMP_NAME, "shd_bids_wf", "jobs", "checkpoints")]
     for place in trusted:
         if place.exists() and place.lstat().st_uid != own:
             raise WorkDirError(
@@ -203,12 +231,14 @@ def hold_participants(work_dir: Path, participant_labels: Sequence[str]) -> Iter
         When another run holds one of them.
     """
     with ExitStack() as stack:
+        stack.enter_context(_hold(work_dir, _ALL, "everything", shared=True))
         for label in participant_labels:
             stack.enter_context(_hold(work_dir, f"sub-{label}", f"participant {label}"))
         yield
 
 
-def hold_group(work_dir: Path) -> AbstractContextManager[None]:
+@contextmanager
+def hold_group(work_dir: Path) -> Iterator[None]:
     """Hold the place of the group level in the work directory.
 
     Raises
@@ -216,14 +246,18 @@ def hold_group(work_dir: Path) -> AbstractContextManager[None]:
     WorkDirError
         When another run holds it.
     """
-    return _hold(work_dir, "group", "the group level")
+    with (
+        _hold(work_dir, _ALL, "everything", shared=True),
+        _hold(work_dir, "group", "the group level"),
+    ):
+        yield
 
 
 @contextmanager
-def _hold(work_dir: Path, name: str, what: str) -> Iterator[None]:
+def _hold(work_dir: Path, name: str, what: str, *, shared: bool = False) -> Iterator[None]:
     with ExitStack() as stack:
         try:
-            stack.enter_context(hold_lock(work_dir / f".{name}{_LOCK_ENDING}"))
+            stack.enter_context(hold_lock(work_dir / f".{name}{_LOCK_ENDING}", shared=shared))
         except TimeoutError as error:
             raise WorkDirError(
                 f"Another run of shd-bids is at work on {what} in {work_dir}. Wait for it, or give "
