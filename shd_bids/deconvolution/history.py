@@ -41,7 +41,6 @@ class Clock:
         self.n_step = n_step
         self.checkpoint_seconds = checkpoint_seconds
         self.before = history.seconds[-1] if history.seconds else 0.0
-        self.step_before = history.step[-1] if history.step else 0
         self.start = self.spoken = self.saved = time.monotonic()
 
     def seconds(self) -> float:
@@ -55,7 +54,7 @@ class Clock:
             return
         self.spoken = now
         elapsed = self.seconds()
-        left = (now - self.start) / (step - self.step_before) * (self.n_step - step)
+        left = elapsed / step * (self.n_step - step)
         terms = ", ".join(f"{name} {value:.3g}" for name, value in means.items())
         LOGGER.info(
             "Step %d of %d: %s; %.0f voxels/s; %.0f s left.",
