@@ -209,17 +209,17 @@ def read_filter_file(file: Path) -> dict[str, dict[str, Any]]:
 def _check_query(file: Path, key: str, filters: Mapping[str, Any]) -> None:
     """Refuse what is no filter: settings of PyBIDS's search, another participant, no label."""
     for name, value in filters.items():
+        found = f"--bids-filter-file: {file} sets {key}.{name[:100]}"
         if name in _NO_FILTERS:
             raise ConfigError(
-                f"--bids-filter-file: {file} sets {key}.{name}, which is no entity; expected "
-                "entities such as acquisition, session or run. Participants are chosen with "
-                "--participant-label."
+                f"{found}, which is no entity; expected entities such as acquisition, session or "
+                "run. Participants are chosen with --participant-label."
             )
         values = value if isinstance(value, list) else [value]
         if not values or not all(isinstance(one, str | int | float | None) for one in values):
             raise ConfigError(
-                f"--bids-filter-file: {file} sets {key}.{name} to {str(value)[:100]}; expected a "
-                'label, a number, null, "*" or a list of these.'
+                f"{found} to {str(value)[:100]}; expected a label, a number, null, "
+                '"*" or a list of these.'
             )
 
 

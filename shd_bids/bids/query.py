@@ -11,6 +11,7 @@ from shd_bids.bids.names import SHORT_NAMES
 from shd_bids.errors import BidsDataError, ConfigError
 
 IMAGE_EXTENSIONS = (".nii.gz", ".nii")
+_LONGEST = 500  # letters of what PyBIDS says, which names what it was asked for
 
 
 def find_images(layout: BIDSLayout, query: Mapping[str, Any]) -> list[Any]:
@@ -34,7 +35,14 @@ def find_images(layout: BIDSLayout, query: Mapping[str, Any]) -> list[Any]:
         If a filter names what is neither an entity nor a field of these images' sidecars.
     """
     named = {key: value for key, value in query.items() if key in layout.get_entities()}
-    files = _ask(layout, named)
+    # PyBIDS knows no list of which one is "none" or "any"
+    mixed = {
+        key: value
+        for key, value in named.items()
+        if isinstance(value, list) and any(isinstance(one, Query) for one in value)
+    }
+    files = _ask(layout, {key: value for key, value in named.items() if key not in mixed})
+    files = [file for file in files if _is_told(file.entities, mixed)]
     told = {key: value for key, value in query.items() if key not in named}
     if told:  # no entities: fields of sidecars, or misspelt
         metadata = {file.path: read_metadata(layout, Path(file.path)) for file in files}
@@ -67,7 +75,7 @@ def _ask(layout: BIDSLayout, query: Mapping[str, Any]) -> list[Any]:
     try:
         return list(layout.get(**{"extension": IMAGE_EXTENSIONS, **query}))
     except (ValueError, OverflowError) as error:  # pybids says which entity it does not know
-        raise ConfigError(f"--bids-filter-file: {error}") from error
+        raise ConfigError(f"--bids-filter-file: {str(error)[:_LONGEST]}") from error
 
 
 def _is_told(fields: Mapping[str, Any], told: Mapping[str, Any]) -> bool:

@@ -4,7 +4,13 @@ import logging
 
 from fuzz.common import TEXT_OF_JSON, as_json
 from fuzz.engine import Property
-from fuzz.gradient_files import TABLE, gradients, prepare_gradients, prepare_mrtrix
+from fuzz.gradient_files import (
+    ONE_SHORT_VECTOR,
+    TABLE,
+    gradients,
+    prepare_gradients,
+    prepare_mrtrix,
+)
 from fuzz.image_files import images, prepare_images
 from fuzz.object_files import (
     filters,
@@ -41,6 +47,7 @@ PROPERTIES = {
             lambda: gradients,
             prepare_gradients,
             r"sub-01_dwi\.",
+            examples=(ONE_SHORT_VECTOR,),
             n_ci=30,
             n_fuzz=4000,
         ),
@@ -69,7 +76,16 @@ PROPERTIES = {
             n_ci=30,
         ),
         Property(
-            "filter files", lambda: filters, prepare_filters, r"filter|participant 01", n_ci=40
+            "filter files",
+            lambda: filters,
+            prepare_filters,
+            r"filter|participant 01",
+            examples=(
+                b'{"dwi": {"session": [null, null]}}',
+                b'{"dwi": {"%s": "x"}}' % (b"a" * 4000),
+                b'{"dwi": {"%s": {}}}' % (b"a" * 4000),
+            ),
+            n_ci=40,
         ),
         Property(
             "qsiprep trees",

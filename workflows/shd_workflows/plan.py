@@ -27,7 +27,7 @@ from shd_bids.dwi.images import open_image
 from shd_bids.dwi.resample import output_grid
 from shd_bids.dwi.shells import cluster_shells
 from shd_bids.dwi.unringing import find_slice_axis, sampled_share, why_not_unring
-from shd_bids.errors import ConfigError, ImageError
+from shd_bids.errors import ConfigError, GradientTableError, ImageError
 
 from .anat_plan import AnatPlan, plan_anat
 from .geometry_plan import GeometryPlan, plan_geometry
@@ -97,11 +97,8 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
     """
     images, tables = zip(*_open_runs(series), strict=True)
     gradients = concatenate_gradients(tables)
-    check_gradients(
-        gradients,
-        b0_threshold=config.preproc.b0_threshold,
-        source=" + ".join(file.name for file in series.source_files),
-    )
+    source = " + ".join(file.name for file in series.source_files)
+    check_gradients(gradients, b0_threshold=config.preproc.b0_threshold, source=source)
     geometry, slice_axis, ringing, growth = None, None, "", 1.0
     if isinstance(series, DwiSeries):
         geometry = plan_geometry(series, [image.shape[3] for image in images], config.preproc)
@@ -111,7 +108,7 @@ def plan_series(series: Series, config: RunConfig) -> SeriesPlan:
         growth = _growth(images[0], config.preproc)
     if isinstance(series, PreprocessedSeries) and series.own:
         series = replace(series, own=keep_readable(series.own, images[0], series.source_stem))
-    shell_bvals, shell_counts = _find_shells(gradients, config.preproc)
+    shell_bvals, shell_counts = _find_shells(gradients, config.preproc, source)
     models = choose_models(config.deconv.fod_models, n_shell=len(shell_bvals))
     check_given(config, models, shell_bvals)
     anat = plan_anat(series, config.anat)
@@ -230,11 +227,14 @@ def choose_models(asked: tuple[str, ...], *, n_shell: int) -> tuple[str, ...]:
 
 
 def _find_shells(
-    table: GradientTable, preproc: PreprocConfig
+    table: GradientTable, preproc: PreprocConfig, source: str
 ) -> tuple[tuple[float, ...], tuple[int, ...]]:
-    shells = cluster_shells(
-        table.bvals, b0_threshold=preproc.b0_threshold, tolerance=preproc.shell_tolerance
-    )
+    try:
+        shells = cluster_shells(
+            table.bvals, b0_threshold=preproc.b0_threshold, tolerance=preproc.shell_tolerance
+        )
+    except GradientTableError as error:
+        raise GradientTableError(f"{source}: {error}") from error
     counts = (len(shells.volumes(shell)) for shell in range(shells.n_shell))
     return tuple(float(bval) for bval in shells.bvals), tuple(counts)
 
