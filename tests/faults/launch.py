@@ -92,6 +92,7 @@ def start_command(
         **(environment or {}),
     }
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} | options
+    options = {"preexec_fn": _hear_all_signals} | options
     process = subprocess.Popen(
         list(command), env=env, stdin=subprocess.DEVNULL, text=True, errors="replace", **options
     )
@@ -100,6 +101,12 @@ def start_command(
         run._listener = threading.Thread(target=_listen, args=(run,), daemon=True)
         run._listener.start()
     return run
+
+
+def _hear_all_signals() -> None:
+    """Undo what a shell does to programs behind ``&``, should the tests be one: they pass it on."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _listen(run: Run) -> None:

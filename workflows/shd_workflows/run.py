@@ -382,8 +382,9 @@ def _report(
                 found=found,
                 failed=not outcome.finished,
             )
-            write_text(outcome.log_dir / METHODS_NAME, text)
-            write_text(outcome.log_dir / STUDY_NAME, methods)
+            for name, said in ((METHODS_NAME, text), (STUDY_NAME, methods)):
+                if said:  # nothing was done to a participant that stopped at once
+                    write_text(outcome.log_dir / name, said)
             figures_dir = output_dir / f"sub-{outcome.label}" / "figures"
             made = [*outcome.made, *own_figures(outcome.plans)]
             write_page(
