@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,15 @@ def test_a_step_that_the_kernel_ends_for_memory_is_told_and_the_others_finish(tm
     assert "fill failed: The process of graph.fill ended" in said[-2]
     assert "killed by SIGKILL. Most often the system ran out of memory" in said[-2]
     assert said[-1] == "['fill']"
+
+
+def test_waiting_for_a_step_takes_no_processor_time(make_graph):
+    graph = make_graph(wait=_slow)
+    plugin = ResilientPlugin(n_procs=1, memory_gb=1)
+    started = time.process_time()
+    graph.run(plugin=plugin)
+    assert time.process_time() - started < 0.2
+    assert plugin.used["graph.wait"].seconds >= 3
 
 
 def test_the_resource_monitor_samples_every_step_also_beside_one_that_fails(make_graph, tmp_path):

@@ -13,6 +13,7 @@ import pickle
 import re
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ from .usage import StepUse, tell_excess
 
 LOGGER = logging.getLogger(__name__)
 _GRACE_S = 30.0  # for a training to save itself; container engines give 10 s, Slurm 30 s
+_LONGEST_WAIT_S = 1.0  # for the end of a step, before looking again
 _N_TRY = 3
 _QUIET = ("ds_", "describe_")  # nodes of milliseconds
 _PRELOADED = ["nipype.pipeline.engine", "shd_bids.interfaces.all"]
@@ -113,6 +115,7 @@ class ResilientPlugin(MultiProcPlugin):
         if method == "forkserver":
             self._context.set_forkserver_preload(_PRELOADED)
         self._tasks: dict[int, Task] = {}
+        self._news = threading.Event()
 
     def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
         """Run the nodes of a graph; what does not depend on a failure is run to the end."""
@@ -125,7 +128,21 @@ class ResilientPlugin(MultiProcPlugin):
 
     def _send_procs_to_workers(self, updatehash: bool = False, graph: Any = None) -> None:
         raise_if_interrupted()
+        before = self._progress()
         super()._send_procs_to_workers(updatehash=updatehash, graph=graph)
+        has_replied = any(task.has_replied.is_set() for task in self._tasks.values())
+        if not has_replied and self._progress() == before:
+            # until a step ends; nipype would look for it again and again, which takes a core
+            self._news.wait(self._longest_wait_s())
+        self._news.clear()
+
+    def _progress(self) -> tuple[int, int]:
+        """Count the nodes that have begun and those that have not ended."""
+        return int(self.proc_done.sum()), int(self.proc_pending.sum())
+
+    def _longest_wait_s(self) -> float:
+        """Give how long nothing can happen but the end of a step of this machine, in seconds."""
+        return _LONGEST_WAIT_S if self._tasks else 0.0
 
     def _note_status(self, node: Any, status: str) -> None:
         """Keep account of the nodes, and tell the user of those that take time."""
@@ -193,7 +210,7 @@ class ResilientPlugin(MultiProcPlugin):
                 args=(node, updatehash, self._taskid, sender, self._settings, gpu),
                 name=node.name,
             )
-            task = Task(process, receiver, sender, node.fullname, gpu)
+            task = Task(process, receiver, sender, node.fullname, gpu, self._news)
             self._tasks[self._taskid] = task  # before it starts: a signal may come in between
             try:
                 task.start()

@@ -131,6 +131,10 @@ class SlurmPlugin(ResilientPlugin):
             self.pending_tasks.insert(0, (self._submit_job(deepcopy(node), updatehash), jobid))
         super()._send_procs_to_workers(updatehash=updatehash, graph=graph)
 
+    def _longest_wait_s(self) -> float:
+        """Give how long nothing can happen but the end of a local step, in seconds."""
+        return _RESULT_SECONDS if self._jobs else super()._longest_wait_s()
+
     def _sort_jobs(self, jobids: Any, scheduler: str = "tsort") -> Any:
         """Leave to this machine what is small."""
         local = [jobid for jobid in jobids if not is_large(self.procs[jobid])]

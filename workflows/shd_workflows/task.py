@@ -43,6 +43,7 @@ class Task:
     sender: Connection
     node_name: str
     gpu: str | None
+    news: threading.Event  # is set when it has replied or is gone
     reply: bytes | None = None
     has_replied: threading.Event = field(default_factory=threading.Event)
     is_gone: threading.Event = field(default_factory=threading.Event)
@@ -58,11 +59,13 @@ class Task:
         try:
             self.reply = self.receiver.recv_bytes()
             self.has_replied.set()
+            self.news.set()
             self.receiver.recv_bytes()  # nothing comes any more
         except (EOFError, OSError):  # the end, in the midst of a message or not
             pass
         self.has_replied.set()
         self.is_gone.set()
+        self.news.set()
 
     def end(self, patience_s: float) -> None:
         """Wait for the end of the process, then end what is left of it and of its programs."""
