@@ -54,8 +54,12 @@ def test_a_run_ended_by_sigterm_says_so_and_the_same_command_goes_on(make_skelet
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_every_signal_that_asks_to_end_gives_its_own_exit_code(number):
-    with pytest.raises(Interrupted, match=number.name) as interruption, hear_signals():
-        os.kill(os.getpid(), number)
+    before = signal.signal(number, signal.default_int_handler)  # should a shell have it ignored
+    try:
+        with pytest.raises(Interrupted, match=number.name) as interruption, hear_signals():
+            os.kill(os.getpid(), number)
+    finally:
+        signal.signal(number, before)
     assert interruption.value.exit_code == 128 + number
 
 
