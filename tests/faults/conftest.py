@@ -9,7 +9,7 @@ import pytest
 from faults.launch import Run, finish, start
 
 COMMAND = (
-    *("--fod-model", "csd", "shd-tv", "--shd-steps", 10, "--lmax", 6, "--n-streamlines", 100),
+    *("--fod-model", "csd", "shd-tv", "--shd-steps", 60, "--lmax", 6, "--n-streamlines", 100),
     *("--max-angle-deg", 45, "--device", "cpu", "--omp-nthreads", 1, "--nprocs", 2),
 )
 TABLE = "SHD_BIDS_FAULT_TABLE"  # file to which the rows are added, when it is set
