@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from shd_workflows.logs import silence
 from shd_workflows.signals import Interrupted, hear_signals
+from shd_workflows.threads import THREAD_VARIABLES
 
 from shd_bids.bids.space import explain_write_error, is_disk_error
 from shd_bids.config import RunConfig
@@ -173,10 +174,7 @@ def _run_group(config: RunConfig, machine: Machine) -> int:
 def _prepare_environment(config: RunConfig) -> None:
     """Set what libraries read when they are imported, here and in every process started later."""
     n_threads = str(config.resources.omp_nthreads or 1)
-    for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"):
-        os.environ[f"{name}_NUM_THREADS"] = n_threads
-    for name in ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[name] = n_threads
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, n_threads))
     os.environ["NIPYPE_NO_ET"] = "1"
     os.environ["NIPYPE_NO_MATLAB"] = "1"
     os.environ["MPLBACKEND"] = "Agg"

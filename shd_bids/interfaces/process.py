@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from shd_bids.deconvolution.interruption import EXIT_CODE
 from shd_bids.errors import DeviceError, ShdBidsError
@@ -43,14 +44,9 @@ def run_program(
     """
     child = subprocess.Popen(
         command,
-        cwd=cwd,
-        env={**os.environ, **(environment or {})},
-        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        preexec_fn=_tie_to_parent(),
+        **_setting(cwd, environment),
     )
     complaints: list[str] = []
 
@@ -107,18 +103,25 @@ def run_tool(
     """
     done = subprocess.run(
         command,
-        cwd=cwd,
-        env={**os.environ, **(environment or {})},
-        stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
-        errors="replace",
         check=False,
-        preexec_fn=_tie_to_parent(),
+        **_setting(cwd, environment),
     )
     for line in (done.stdout + done.stderr).splitlines():
         LOGGER.debug("%s: %s", command[0], line)
     return done
+
+
+def _setting(cwd: Path, environment: Mapping[str, str] | None) -> dict[str, Any]:
+    """Give what every program is started with: no input, text as output, an end with ours."""
+    return {
+        "cwd": cwd,
+        "env": {**os.environ, **(environment or {})},
+        "stdin": subprocess.DEVNULL,
+        "text": True,
+        "errors": "replace",
+        "preexec_fn": _tie_to_parent(),
+    }
 
 
 @contextmanager
