@@ -5,7 +5,15 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from shd_workflows.disk import account_for, folder_gb, output_need_gb, tell_lack, work_need_gb
+from shd_workflows.disk import (
+    account_for,
+    clean_after,
+    folder_gb,
+    is_to_be_cleaned,
+    output_need_gb,
+    tell_lack,
+    work_need_gb,
+)
 from shd_workflows.outcome import Outcome
 from shd_workflows.plan import SeriesPlan
 
@@ -67,6 +75,25 @@ def test_a_disk_too_small_is_told_of_with_the_numbers(config, outcome, monkeypat
     assert "--clean-workdir-after" in caplog.text
 
 
+def test_where_participants_are_cleaned_after_only_those_at_work_need_room(
+    config, outcome, monkeypatch, caplog
+):
+    """A hundred participants, and room for four."""
+    many = [replace(outcome, label=f"{number:03}") for number in range(100)]
+    (plan,) = outcome.plans
+    room_gb = 4 * work_need_gb(plan, config) + 100 * output_need_gb(plan, config)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1e9 * room_gb))
+    config = replace(config, resources=replace(config.resources, nprocs=2))
+    tell_lack(many, config)
+    assert "will need about" in caplog.text
+    caplog.clear()
+    cleaned = replace(config, execution=replace(config.execution, clean_workdir_after=True))
+    tell_lack(many, cleaned)
+    assert caplog.text == ""
+    tell_lack(many, replace(cleaned, resources=replace(config.resources, nprocs=5)))
+    assert "or fewer --nprocs" in caplog.text
+
+
 def test_nothing_is_said_where_there_is_room(config, outcome, monkeypatch, caplog):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1e15))
     tell_lack([outcome], config)
@@ -76,14 +103,16 @@ def test_nothing_is_said_where_there_is_room(config, outcome, monkeypatch, caplo
 def test_what_a_participant_takes_is_said(config, outcome, tmp_path):
     assert folder_gb(tmp_path / "work") == pytest.approx(0.003, rel=0.05)
     assert account_for(outcome, config).startswith("2 MB of intermediate results in")
-    assert len(_left(tmp_path)) == 3
+    assert not is_to_be_cleaned(outcome, config)
 
 
 def test_a_participant_that_is_finished_leaves_nothing_but_its_other_sessions(
     config, outcome, tmp_path
 ):
     config = replace(config, execution=replace(config.execution, clean_workdir_after=True))
+    assert is_to_be_cleaned(outcome, config)
     assert "2 MB of intermediate results, removed from" in account_for(outcome, config)
+    clean_after(outcome, config)
     assert _left(tmp_path) == ["dwi_ses_b_wf"]
 
 
@@ -91,4 +120,4 @@ def test_what_a_participant_that_failed_left_stays(config, outcome, tmp_path):
     config = replace(config, execution=replace(config.execution, clean_workdir_after=True))
     outcome.finished = False
     assert "removed" not in account_for(outcome, config)
-    assert len(_left(tmp_path)) == 3
+    assert not is_to_be_cleaned(outcome, config)

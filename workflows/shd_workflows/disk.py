@@ -51,11 +51,24 @@ def tell_lack(outcomes: Sequence[Outcome], config: RunConfig) -> None:
     execution = config.execution
     plans = [plan for outcome in outcomes for plan in outcome.plans]
     graphs_dir = execution.work_dir / "shd_bids_wf"
-    held_gb = sum(folder_gb(graphs_dir / participant_wf_name(one.label)) for one in outcomes)
+    each_gb = [
+        sum(work_need_gb(plan, config) for plan in outcome.plans)
+        - folder_gb(graphs_dir / participant_wf_name(outcome.label))
+        for outcome in outcomes
+    ]
+    if execution.clean_workdir_after and not execution.plugin.is_cluster:
+        # one after the other is finished and removed; as many are at work as there are processors
+        each_gb = sorted(each_gb, reverse=True)[: config.resources.nprocs]
     needs_gb = {
-        execution.work_dir: sum(work_need_gb(plan, config) for plan in plans) - held_gb,
+        execution.work_dir: sum(each_gb),
         execution.output_dir: sum(output_need_gb(plan, config) for plan in plans),
     }
+    advice = (
+        " or fewer --nprocs"
+        if execution.clean_workdir_after
+        else ", run fewer participants at once, or give --clean-workdir-after to remove what a "
+        "participant that is finished no longer needs"
+    )
     shared: dict[int, list[Path]] = {}
     for folder in needs_gb:
         shared.setdefault(folder.stat().st_dev, []).append(folder)
@@ -65,11 +78,11 @@ def tell_lack(outcomes: Sequence[Outcome], config: RunConfig) -> None:
         if need_gb > free_gb:
             LOGGER.warning(
                 "%s will need about %.1f GB, and %.1f GB are free there. Free some, give another "
-                "--work-dir, run fewer participants at once, or give --clean-workdir-after to "
-                "remove what a participant that is finished no longer needs.",
+                "--work-dir%s.",
                 " and ".join(str(folder) for folder in folders),
                 need_gb,
                 free_gb,
+                advice,
             )
 
 
@@ -97,34 +110,42 @@ def say_gb(size_gb: float) -> str:
 
 
 def account_for(outcome: Outcome, config: RunConfig) -> str:
-    """Measure what a participant's intermediate results take; remove them if that is asked for.
-
-    Those of a participant that failed stay, so that the same command goes on from them; and so do
-    those of its other sessions, which another run may be about to finish.
-
-    Returns
-    -------
-    str
-        In a sentence.
-    """
+    """Say what a participant's intermediate results take, and whether they are to stay."""
     execution = config.execution
     if not outcome.plans:
         return f"{execution.work_dir}, nothing of this participant"
-    graphs_dir = execution.work_dir / "shd_bids_wf" / participant_wf_name(outcome.label)
-    folders = [graphs_dir / plan.name for plan in outcome.plans]
-    folders += [execution.work_dir / "checkpoints" / p.series.source_stem for p in outcome.plans]
-    size = say_gb(sum(map(folder_gb, folders)))
-    if not (execution.clean_workdir_after and outcome.finished):
-        said = f"{size} of intermediate results in {execution.work_dir}"
-        LOGGER.info("sub-%s: %s.", outcome.label, said)
-        return said
-    for folder in folders:
+    size = say_gb(sum(map(folder_gb, _folders(outcome, config))))
+    if is_to_be_cleaned(outcome, config):
+        return f"{size} of intermediate results, removed from {execution.work_dir} at the end"
+    return f"{size} of intermediate results in {execution.work_dir}"
+
+
+def is_to_be_cleaned(outcome: Outcome, config: RunConfig) -> bool:
+    """Tell whether a participant's intermediate results are to be removed.
+
+    Those of a participant that failed stay, so that the same command goes on from them.
+    """
+    return config.execution.clean_workdir_after and outcome.finished and bool(outcome.plans)
+
+
+def clean_after(outcome: Outcome, config: RunConfig) -> None:
+    """Remove a participant's intermediate results.
+
+    Those of its other sessions stay, which another run may be about to finish.
+    """
+    for folder in _folders(outcome, config):
         shutil.rmtree(folder, ignore_errors=True)  # what stays is only in the way
+    graphs_dir = config.execution.work_dir / "shd_bids_wf" / participant_wf_name(outcome.label)
     if graphs_dir.is_dir() and not any(graphs_dir.iterdir()):
         graphs_dir.rmdir()
-    said = f"{size} of intermediate results, removed from {execution.work_dir} at the end"
-    LOGGER.info("sub-%s: %s.", outcome.label, said)
-    return said
+
+
+def _folders(outcome: Outcome, config: RunConfig) -> list[Path]:
+    """List the folders of a participant's intermediate results."""
+    work_dir = config.execution.work_dir
+    graphs_dir = work_dir / "shd_bids_wf" / participant_wf_name(outcome.label)
+    folders = [graphs_dir / plan.name for plan in outcome.plans]
+    return folders + [work_dir / "checkpoints" / p.series.source_stem for p in outcome.plans]
 
 
 def _models_gb(plan: SeriesPlan, config: RunConfig, level: int) -> float:

@@ -79,6 +79,8 @@ class ResilientPlugin(MultiProcPlugin):
         Time and memory by the name of each node that ran.
     halted
         Why the graph as a whole could not go on.
+    on_end
+        Is told the name of each node that has come to a good end, whether it ran or was taken over.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class ResilientPlugin(MultiProcPlugin):
         self.failures: list[Failure] = []
         self.used: dict[str, StepUse] = {}
         self.halted = ""
+        self.on_end: Callable[[str], None] | None = None
         self._started: dict[str, float] = {}
         self._peaks_gb: dict[str, float] = {}
         super().__init__(
@@ -136,6 +139,11 @@ class ResilientPlugin(MultiProcPlugin):
             self._news.wait(self._longest_wait_s())
         self._news.clear()
 
+    def _sort_jobs(self, jobids: Any, scheduler: str = "tsort") -> Any:
+        """Take one participant after the other: in nipype's order all begin before one is done."""
+        jobids = super()._sort_jobs(jobids, scheduler=scheduler)
+        return sorted(jobids, key=lambda jobid: branch_of(self.procs[jobid].fullname))
+
     def _progress(self) -> tuple[int, int]:
         """Count the nodes that have begun and those that have not ended."""
         return int(self.proc_done.sum()), int(self.proc_pending.sum())
@@ -160,9 +168,12 @@ class ResilientPlugin(MultiProcPlugin):
             if self._on_step is not None:
                 self._on_step(name, use)
         if status == "end" and all(name != failure.node_name for failure in self.failures):
-            self.unfinished.discard(name)
             if name in self.used and not node.name.startswith(_QUIET):
                 LOGGER.info("%s: done in %.1f s", readable_name(name), self.used[name].seconds)
+            if name in self.unfinished:
+                self.unfinished.remove(name)
+                if self.on_end is not None:
+                    self.on_end(name)
 
     def _clean_queue(self, jobid: int, graph: Any, result: Any = None) -> Any:
         name = self.procs[jobid].fullname
@@ -268,6 +279,18 @@ def readable_name(node_name: str) -> str:
     """Shorten a node's full name: ``sub_01_wf.dwi_wf.preproc_wf.denoise`` to its labels."""
     parts = [part.removesuffix("_wf") for part in node_name.split(".")]
     return " ".join(part for part in parts if part != "shd_bids")
+
+
+def branch_of(node_name: str) -> str:
+    """Give the graph, below the whole one, that a node is in: its participant's.
+
+    Examples
+    --------
+    >>> branch_of("shd_bids_wf.sub_01_wf.dwi_wf.preproc_wf.denoise"), branch_of("graph.node")
+    ('sub_01_wf', '')
+    """
+    _, *branches, _ = node_name.split(".")
+    return branches[0] if branches else ""
 
 
 def _last_error(traceback: str) -> str:

@@ -29,16 +29,17 @@ from shd_bids.errors import OutputError, ShdBidsError
 from shd_bids.interfaces.process import run_tool
 from shd_bids.reports.versions import machine_facts
 
-from .boilerplate import found_text, participant_methods, participant_sections, study_methods
-from .disk import account_for, tell_lack
+from .boilerplate import participant_sections, study_methods
+from .closing import Closing
+from .disk import tell_lack
 from .holds import hold_outputs
 from .logs import set_up_logging
-from .manifest import earlier_figures, planned_files
+from .manifest import planned_files
 from .memory import refuse_impossible, steps_gb, tell_large_steps
 from .open_files import allow_open_files
-from .outcome import CONFIG_NAME, METHODS_NAME, STUDY_NAME, Outcome, judge_outcomes, surviving_disk
-from .own_results import is_identity, own_figures
-from .pages import write_citations, write_page
+from .outcome import CONFIG_NAME, Outcome
+from .own_results import is_identity
+from .pages import write_citations
 from .participant import init_participant_wf, participant_wf_name
 from .plan import plan_series
 from .plugin import ResilientPlugin
@@ -46,7 +47,7 @@ from .signals import Interrupted
 from .slurm import SlurmPlugin
 from .sources import Source, dataset_links, open_source, suggest_own
 from .task import TaskSettings
-from .workdir import hold_participants, prepare_work_dir, recall_steps, remember_step
+from .workdir import hold_participants, prepare_work_dir, remember_step
 
 LOGGER = logging.getLogger(__name__)
 
@@ -121,10 +122,19 @@ def run_participants(
         plugin = make_plugin(config, settings)
         if execution.write_graph:
             _write_graphs(workflow, outcomes)
+        closing = Closing(
+            config,
+            outcomes,
+            workflow,
+            plugin,
+            run_id=run_id,
+            resources_text=resources_text,
+            machine=machine_facts(container) | dict(gpu_facts or {}),
+            container=container,
+        )
+        plugin.on_end = closing.hear
         execute(workflow, plugin)
-        judge_outcomes(outcomes, plugin)
-        facts = machine_facts(container) | dict(gpu_facts or {})
-        _report(outcomes, config, workflow, run_id, resources_text, facts, container)
+        closing.close_all()
     return outcomes
 
 
@@ -350,56 +360,3 @@ def execute(workflow: LiterateWorkflow, plugin: ResilientPlugin) -> None:
     finally:
         plugin.stop()
     LOGGER.info("The graph ended after %.0f s.", monotonic() - started)
-
-
-def _report(
-    outcomes: Sequence[Outcome],
-    config: RunConfig,
-    workflow: LiterateWorkflow,
-    run_id: str,
-    resources_text: str,
-    machine: Mapping[str, str],
-    container: Mapping[str, str] | None,
-) -> None:
-    """Write every participant's page, and the methods text of the dataset."""
-    output_dir = config.execution.output_dir
-    steps = recall_steps(config.execution.work_dir)
-    sections = {
-        outcome.label: participant_sections(workflow, outcome.label, outcome.plans, config)
-        for outcome in outcomes
-    }
-    failed = [outcome.label for outcome in outcomes if not outcome.finished]
-    methods = study_methods(sections, container=container, failed=failed)
-    for outcome in outcomes:
-        with surviving_disk(outcome.lose_report):
-            estimated = not config.response.files
-            found = ""
-            if outcome.finished:
-                found = found_text(output_dir, outcome.plans, estimated=estimated)
-            text = participant_methods(
-                sections[outcome.label],
-                container=container,
-                found=found,
-                failed=not outcome.finished,
-            )
-            for name, said in ((METHODS_NAME, text), (STUDY_NAME, methods)):
-                if said:  # nothing was done to a participant that stopped at once
-                    write_text(outcome.log_dir / name, said)
-            figures_dir = output_dir / f"sub-{outcome.label}" / "figures"
-            made = [*outcome.made, *own_figures(outcome.plans)]
-            write_page(
-                output_dir=output_dir,
-                label=outcome.label,
-                run_id=run_id,
-                plans=outcome.plans,
-                messages=outcome.messages,
-                steps={name: use for name, use in steps.items() if outcome.owns(name)},
-                resources_text=resources_text,
-                machine={**machine, "Work directory": account_for(outcome, config)},
-                earlier=earlier_figures(figures_dir, made),
-                toml=config_text(config),
-                methods=text,
-            )
-    if methods:
-        with surviving_disk(*(outcome.lose_report for outcome in outcomes)):
-            write_citations(output_dir, methods)

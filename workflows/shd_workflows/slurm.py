@@ -118,7 +118,7 @@ class SlurmPlugin(ResilientPlugin):
     def _send_procs_to_workers(self, updatehash: bool = False, graph: Any = None) -> None:
         raise_if_interrupted()
         ready = np.flatnonzero(~self.proc_done & (self.depidx.sum(axis=0) == 0).__array__())
-        for jobid in ready:
+        for jobid in super()._sort_jobs(ready):
             node = self.procs[jobid]
             if not is_large(node):
                 continue
