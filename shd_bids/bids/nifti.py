@@ -41,6 +41,7 @@ _GZIP_WBITS = 31  # zlib: with gzip's header and checksum
 _MOST_DENSE = 1032  # bytes that one byte of deflate can stand for
 _CHUNK = 1 << 20
 _VOXEL_MM = (0.005, 50.0)
+_FORM_CODES = range(6)
 _UNITS = {1: "metres", 3: "micrometres"}  # of `xyzt_units`, beside the usual mm
 
 
@@ -83,6 +84,13 @@ def open_image(file: Path) -> nib.Nifti1Image:
             f"The slope and intercept of {file.name} are {float(header['scl_slope']):g} and "
             f"{float(header['scl_inter']):g}; expected finite numbers. Convert it again."
         )
+    for form in ("qform", "sform"):
+        code = int(header[f"{form}_code"])
+        if code not in _FORM_CODES:  # nibabel makes it 0, others believe the matrix
+            raise ImageError(
+                f"The {form} code of {file.name} is {code}; expected 0 to 5, as the NIfTI standard "
+                f"has it. Set it to 1 if the {form} is right, or to 0 if it is not to be used."
+            )
     _check_orientation(image, file)
     _check_size(image, file)
     return image

@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import struct
 
 import nibabel as nib
 import numpy as np
@@ -125,6 +126,18 @@ def test_a_singular_affine_is_refused(signal, tmp_path, diagonal):
     image.header["sform_code"] = 1
     nib.Nifti1Image(signal, np.diag(diagonal), image.header).to_filename(tmp_path / "dwi.nii")
     with pytest.raises(ImageError, match=r"affine of dwi.nii is zero or singular"):
+        load_dwi(tmp_path / "dwi.nii")
+
+
+@pytest.mark.parametrize("code", [-1, 6])
+@pytest.mark.parametrize("form", ["qform", "sform"])
+def test_an_orientation_of_unknown_code_is_not_passed_over(signal, tmp_path, form, code):
+    """Nibabel would take the code for 0 and guess, where MRtrix3 believes the matrix."""
+    image = nib.Nifti1Image(signal, np.diag([-2.0, 2, 2, 1]))
+    content = bytearray(image.to_bytes())
+    struct.pack_into("<h", content, {"qform": 252, "sform": 254}[form], code)
+    (tmp_path / "dwi.nii").write_bytes(content)
+    with pytest.raises(ImageError, match=rf"{form} code of dwi.nii is {code}; expected 0 to 5"):
         load_dwi(tmp_path / "dwi.nii")
 
 

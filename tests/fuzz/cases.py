@@ -186,6 +186,11 @@ def orientations_disagree(one):
     image.to_filename(one.dwi)
 
 
+@_early(r"sform code of .*_dwi\.nii\.gz is 6; expected 0 to 5")
+def unknown_code_of_orientation(one):
+    one.patch(sform_code=6)
+
+
 @_early(r"_dwi\.nii\.gz has voxels of 2000 .* mm")
 def micrometres(one):
     affine = AFFINE * [[1000], [1000], [1000], [1]]
