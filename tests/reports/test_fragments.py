@@ -59,8 +59,8 @@ def test_every_crash_says_first_what_went_wrong_then_where(tmp_path):
             f"Node inputs:\n\nin_file = a.nii\n\nTraceback (most recent call last):\n"
             f'  File "x.py", line 3\n{message}\n\n'
         )
-    (tmp_path / "crash-indexing.txt").write_text(
-        "Node: indexing\n\nTraceback:\nshd_bids.errors.BidsDataError: sub-01 has no dwi.\n"
+    (tmp_path / "crash-planning.txt").write_text(
+        "Node: planning\n\nTraceback:\nshd_bids.errors.BidsDataError: sub-01 has no dwi.\n"
     )
     alert_line, *crashes = crash_fragment(tmp_path).split('<div class="crash">')
     assert "3 steps failed, and what depends on them was not run." in alert_line
@@ -71,7 +71,7 @@ def test_every_crash_says_first_what_went_wrong_then_where(tmp_path):
     assert first == [
         ("MemoryError", "sub_01, dwi, fit, fit"),
         ("MaskError: No brain.", "sub_01, dwi, mask, mask"),
-        ("BidsDataError: sub-01 has no dwi.", "indexing"),
+        ("BidsDataError: sub-01 has no dwi.", "planning"),
     ]
     assert all(crash.count("<details>") == 2 for crash in crashes)
     assert "in_file" not in re.search(r"Traceback</summary>(.*?)</details>", crashes[0], re.S)[1]

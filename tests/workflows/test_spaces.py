@@ -13,6 +13,7 @@ from saved_files import broken_uris
 from shd_workflows.anat_plan import plan_anat
 from shd_workflows.participant import init_participant_wf
 from shd_workflows.plan import plan_series
+from shd_workflows.run import write_boilerplate
 from shd_workflows.sources import open_source
 
 from shd_bids.anat.brain import dice
@@ -214,6 +215,16 @@ def test_what_cannot_be_had_is_told_and_the_rest_goes_on(config, series, changed
     (text,) = plan.undelivered
     assert re.search(words, text)
     assert plan.t1w_file == (None if anat.skip_anat else series.t1w_file)
+
+
+def test_the_methods_text_alone_tells_of_it_too_and_does_not_count_as_done(config):
+    execution = replace(config.execution, boilerplate_only=True)
+    anat = replace(config.anat, atlases=("/none.nii.gz",))
+    (outcome,), text_file = write_boilerplate(replace(config, execution=execution, anat=anat))
+    assert not outcome.finished
+    (message,) = outcome.messages
+    assert message.startswith("--atlases /none.nii.gz: there is no such file.")
+    assert text_file.is_file()
 
 
 def test_an_atlas_of_another_template_is_refused_and_one_of_the_series_is_not(config, series):

@@ -57,7 +57,12 @@ class Outcome:
             return
         text = "".join(format_exception(error))
         with suppress(OutputError):  # of a full disk; the message is there
-            write_text(self.log_dir / "crash-indexing.txt", f"Node: indexing\n\nTraceback:\n{text}")
+            said = f"Node: planning\n\nTraceback:\n{text}"
+            write_text(self.log_dir / "crash-planning.txt", said)
+
+    def miss_undelivered(self) -> None:
+        """Count what was asked for and cannot be had, such as an atlas, as not done."""
+        self.messages += [text for plan in self.plans for text in plan.anat.undelivered]
 
     def lose_report(self, said: str) -> None:
         """Note that the page or a text of it could not be written."""
@@ -100,7 +105,7 @@ def judge_outcomes(outcomes: Sequence[Outcome], plugin: ResilientPlugin) -> None
         own = participant_wf_name(outcome.label)
         left = {name.partition(f"{own}.")[2] for name in missing}
         outcome.made = [path for path, sink in outcome.planned.items() if sink not in left]
-        outcome.messages += [text for plan in outcome.plans for text in plan.anat.undelivered]
+        outcome.miss_undelivered()
         outcome.finished = bool(outcome.plans) and not missing and not outcome.messages
 
 

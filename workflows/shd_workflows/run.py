@@ -171,7 +171,8 @@ def write_boilerplate(
     _plan(config, outcomes, source, filters)
     workflow = build_workflow(config, outcomes)
     for outcome in outcomes:
-        outcome.finished = bool(outcome.plans)
+        outcome.miss_undelivered()
+        outcome.finished = bool(outcome.plans) and not outcome.messages
     sections = {
         outcome.label: participant_sections(workflow, outcome.label, outcome.plans, config)
         for outcome in outcomes
