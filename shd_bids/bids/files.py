@@ -33,7 +33,8 @@ def write_text(path: Path, text: str) -> None:
     path
         Final name.
     text
-        Its whole content.
+        Its whole content. What UTF-8 lacks, as names in another encoding leave it, is written as
+        its escape.
 
     Raises
     ------
@@ -41,7 +42,7 @@ def write_text(path: Path, text: str) -> None:
         If the folder cannot be written or the disk is full.
     """
     with _temporary_beside(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

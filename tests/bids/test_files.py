@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -23,6 +24,14 @@ from shd_bids.errors import OutputError
 def test_folders_are_made(tmp_path):
     write_json(tmp_path / "a" / "b.json", {"x": [1, 2]})
     assert json.loads((tmp_path / "a" / "b.json").read_text()) == {"x": [1, 2]}
+
+
+def test_a_name_in_another_encoding_can_be_told(tmp_path):
+    name = os.fsdecode(b"gr\xf6\xdfe")  # Latin-1, as on a disk of the nineties
+    write_text(tmp_path / "page.html", f"<p>{name}</p>")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == "<p>gr\\udcf6\\udcdfe</p>"
+    write_json(tmp_path / "told.json", {"name": name})
+    assert json.loads((tmp_path / "told.json").read_text(encoding="utf-8")) == {"name": name}
 
 
 def test_the_end_of_a_compressed_file_tells_its_content_whatever_the_level(tmp_path):
