@@ -4,7 +4,7 @@ import csv
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +50,10 @@ def read_regions(file: Path) -> Table:
         ) from error
     missing = [name for name in ("index", "name") if name not in columns]
     if missing:
+        found = _show(columns) or "none"
         raise AnatomyError(
-            f"{file} has no column {' or '.join(missing)}; found {', '.join(columns) or 'none'}. "
-            "Expected tab-separated columns, index (the number in the image) and name among them."
+            f"{file} has no column {' or '.join(missing)}; found {found}. Expected tab-separated "
+            "columns, index (the number in the image) and name among them."
         )
     kept = [row for row in rows if row["index"].strip() != "0"]
     numbers = [row["index"].strip() for row in kept]
@@ -61,8 +62,7 @@ def read_regions(file: Path) -> Table:
     ]
     bad += [number for number, count in Counter(numbers).items() if count > 1]
     if bad or not numbers:
-        shown = ", ".join(number[:_LONGEST_SHOWN] or "nothing" for number in bad[:_N_SHOWN])
-        found = f"the index {shown}" if bad else "no region"
+        found = f"the index {_show(bad)}" if bad else "no region"
         raise AnatomyError(
             f"{file} has {found}; expected each region once, by a whole number from 1 to "
             f"{_LARGEST_LABEL}."
@@ -139,3 +139,8 @@ def count_voxels(
 def _some(numbers: list[int]) -> str:
     shown = ", ".join(str(number) for number in numbers[:_N_SHOWN])
     return shown + (f" and {len(numbers) - _N_SHOWN} more" if len(numbers) > _N_SHOWN else "")
+
+
+def _show(values: Sequence[str]) -> str:
+    """Show some values of a table, cut where they are long."""
+    return ", ".join(value[:_LONGEST_SHOWN] or "nothing" for value in values[:_N_SHOWN])

@@ -16,6 +16,7 @@ from shd_bids.errors import AnatomyError
         ("index\tname\n1.5\ta\n", "has the index 1.5"),
         ("index\tname\n0\ta\n", "has no region"),
         ("", "no column index or name; found none"),
+        ("1" * 5000, "no column index or name; found 1{40}\\. Expected"),
     ],
 )
 def test_a_table_that_cannot_be_one_is_refused(tmp_path, text, words):
