@@ -12,6 +12,9 @@ from typing import Any
 from bids.layout import BIDSLayout, BIDSLayoutIndexer
 from sqlalchemy.exc import DatabaseError
 
+from shd_bids.bids.json_files import read_json_object
+from shd_bids.errors import BidsDataError
+
 LOGGER = logging.getLogger(__name__)
 
 SELECTION_FILE = "selection.json"
@@ -76,8 +79,8 @@ def find_database(database_dir: Path, selection: Mapping[str, Any]) -> Path | No
     """Find a kept index of the same dataset that holds at least the selection."""
     for file in sorted(database_dir.glob(f"*/{SELECTION_FILE}")):
         try:
-            stored = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            stored = read_json_object(file)
+        except BidsDataError:
             continue
         same_root = stored.get("bids_dir") == selection["bids_dir"]
         enough = set(selection["participants"]) <= set(stored.get("participants") or ())

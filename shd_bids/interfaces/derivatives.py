@@ -1,9 +1,9 @@
 """Nodes that put results under their final names, each file by rename."""
 
-import json
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from nipype.interfaces.base import (
 )
 
 from shd_bids.bids.files import replace_file, write_json
+from shd_bids.bids.json_files import read_json_object
+from shd_bids.errors import BidsDataError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -123,6 +125,7 @@ def remove_file(file: Path) -> None:
 def _write_sidecar(content: dict[str, Any], data_file: Path) -> None:
     stem = data_file.name.split(".")[0]
     sidecar_file = data_file.with_name(f"{stem}.json")
-    if sidecar_file.is_file() and json.loads(sidecar_file.read_text(encoding="utf-8")) == content:
-        return
+    with suppress(BidsDataError):  # there is none yet, or what is there is damaged
+        if read_json_object(sidecar_file) == content:
+            return
     write_json(sidecar_file, content)

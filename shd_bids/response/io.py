@@ -1,6 +1,5 @@
 """Response functions on disk: MRtrix3's text, one row of zonal coefficients per shell."""
 
-import json
 import logging
 import re
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from shd_bids.bids.files import write_text
-from shd_bids.errors import ResponseError
+from shd_bids.bids.json_files import read_json_object
+from shd_bids.errors import BidsDataError, ResponseError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -169,10 +169,9 @@ def write_response(response: Response, file: Path) -> None:
 def _read_sidecar(file: Path) -> dict[str, Any]:
     """Read the sidecar of a response; nothing where there is none, or somebody else's."""
     try:
-        fields = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json_object(file.with_suffix(".json"))
+    except BidsDataError:
         return {}
-    return fields if isinstance(fields, dict) else {}
 
 
 def _parse_rows(file: Path) -> tuple[np.ndarray, np.ndarray | None]:

@@ -53,6 +53,15 @@ def test_what_did_not_change_is_not_copied_again(source, tmp_path):
     assert {file: file.stat().st_ino for file in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize("content", ["", '{"Units": ', "[1]", "\0" * 40, "[" * 5000])
+def test_a_sidecar_that_was_damaged_is_written_again(source, tmp_path, content):
+    file = tmp_path / "out/sub-01/dwi/sub-01_dwimap.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(content)
+    _save(source, tmp_path / "out", sidecars={"map": {"Units": "1"}})
+    assert json.loads(file.read_text()) == {"Units": "1"}
+
+
 def test_what_changed_replaces_the_old(source, tmp_path):
     destination = tmp_path / "out.nii.gz"
     save_file(source, destination)

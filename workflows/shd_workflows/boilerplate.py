@@ -4,7 +4,6 @@ Each graph describes itself (``__desc__``); here their paragraphs are put into t
 and under headings, and what is the same for several series, or several participants, is said once.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,8 +12,10 @@ from typing import Any
 from niworkflows.engine.workflows import LiterateWorkflow
 
 from shd_bids import __version__
+from shd_bids.bids.json_files import read_json_object
 from shd_bids.bids.names import derivative_path
 from shd_bids.config import TISSUES, RunConfig
+from shd_bids.errors import BidsDataError
 from shd_bids.reports.methods import join_words
 from shd_bids.reports.versions import container_name, library_version, software_versions
 
@@ -255,8 +256,8 @@ def _field(folder: Path, pattern: str, key: str) -> Any:
     """Read one field of the sidecar that has it; an empty one if there is none."""
     for file in sorted(folder.glob(pattern)):
         try:
-            value = json.loads(file.read_text(encoding="utf-8")).get(key)
-        except (OSError, ValueError):  # being written by another run, or cut off
+            value = read_json_object(file).get(key)
+        except BidsDataError:  # removed by another run meanwhile, or damaged
             continue
         if value is not None:
             return value

@@ -220,9 +220,15 @@ def is_identity(node: Node) -> bool:
     return isinstance(node.interface, IdentityInterface)
 
 
-def retell(told: str | None, instead: str) -> str:
-    """Give the methods text that an earlier run left in a sidecar; what begins a section does."""
-    text = (told or instead).strip()
+def retell(told: object, instead: str) -> str:
+    """Give the methods text that an earlier run left in a sidecar; what begins a section does.
+
+    Examples
+    --------
+    >>> retell("By A. ", "By B."), retell(True, "By B.")  # what is no text does not count
+    ('By A. ', 'By B. ')
+    """
+    text = (told if isinstance(told, str) and told else instead).strip()
     return f"\n\n{text} " if text.startswith("#") else f"{text} "
 
 

@@ -1,6 +1,5 @@
 """All measures of a study, one row for each series, read from small files only."""
 
-import json
 import logging
 import re
 from collections import Counter
@@ -11,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from shd_bids.bids.json_files import read_json_object
 from shd_bids.bids.study import Study, StudyParticipant
 from shd_bids.bids.study_series import StudySeries
 from shd_bids.config import TISSUES
 from shd_bids.dwi.judgement import Judgement, Verdict, judge
+from shd_bids.errors import BidsDataError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -264,11 +265,10 @@ def _read_row(file: Path) -> dict[str, float]:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        fields = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
-        LOGGER.warning("%s cannot be read (%s); passed over.", file, error)
+        return read_json_object(file)
+    except BidsDataError as error:
+        LOGGER.warning("%s It is passed over.", error)
         return {}
-    return fields if isinstance(fields, dict) else {}
 
 
 def _read_lines(file: Path) -> list[str]:
