@@ -38,6 +38,7 @@ def test_participants_at_once_give_what_they_give_one_after_another(make_skeleto
     assert "Traceback" not in group.text
     for run in runs:
         assert finish(run).code == 0, run.text
+    for run in runs:  # when all are waited for: whoever has ended before is a zombie till then
         assert_nothing_runs(run)
     assert_whole(many / "out")
     assert_same_results(many / "out", one / "out", ignore="^group")

@@ -71,13 +71,29 @@ def test_who_holds_a_place_removes_what_a_killed_run_left_there(tmp_path):
             }
 
 
+@pytest.mark.parametrize("sessions", [[], ["a"]])
+def test_what_a_step_leaves_that_a_signal_ends_is_removed_with_the_run(tmp_path, sessions):
+    file = tmp_path / "sub-01/dwi/.sub-01_dwi.nii.gz.x1.part"
+    file.parent.mkdir(parents=True)
+
+    def run():
+        with hold_outputs(tmp_path, ["01"], sessions):
+            file.touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert not file.exists()
+
+
 def test_what_another_session_is_writing_stays(tmp_path):
     with ExitStack() as stack:
         stack.enter_context(hold_outputs(tmp_path, ["01"], ["a"]))
         file = tmp_path / "sub-01/ses-a/dwi/.sub-01_ses-a_dwi.nii.gz.x1.part"
         file.parent.mkdir(parents=True)
         file.touch()
-        stack.enter_context(hold_outputs(tmp_path, ["01"], ["b"]))
+        with hold_outputs(tmp_path, ["01"], ["b"]):
+            assert file.exists()
         assert file.exists()
 
 

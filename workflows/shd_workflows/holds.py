@@ -15,7 +15,9 @@ _PATIENCE_S = 20.0  # for a run of another session, alone until now, that remove
 def hold_outputs(
     output_dir: Path, participant_labels: Sequence[str], session_labels: Sequence[str] = ()
 ) -> Iterator[None]:
-    """Hold participants' folders in the output; what a killed run has left there is removed.
+    """Hold participants' folders in the output; what a killed process has left there is removed.
+
+    That is done before and after: at the end no process of this run is left to write.
 
     Runs of different sessions may share a participant, as the tasks of an array do.
 
@@ -48,9 +50,11 @@ def hold_group_output(output_dir: Path) -> Iterator[None]:
     """
     folder = output_dir / "group"
     with _hold(folder / "log" / LOCK_NAME, "the group level", output_dir):
-        remove_leftovers(folder, deep=True)
-        remove_leftovers(output_dir, "group*")
-        yield
+        try:
+            _clean(output_dir, "group")
+            yield
+        finally:
+            _clean(output_dir, "group")
 
 
 @contextmanager
@@ -61,27 +65,38 @@ def _hold_participant(
     what = f"participant {label}"
     if not session_labels:
         with _hold(file, what, output_dir):
-            _clean(output_dir, label)
-            yield
+            try:
+                _clean(output_dir, f"sub-{label}")
+                yield
+            finally:
+                _clean(output_dir, f"sub-{label}")
         return
-    with ExitStack() as stack:
-        try:
-            with hold_lock(file):
-                _clean(output_dir, label)
-        except TimeoutError:  # runs of other sessions, perhaps: they may be writing
-            pass
-        patience = _PATIENCE_S  # tasks of an array start all at once
-        stack.enter_context(_hold(file, what, output_dir, shared=True, timeout_s=patience))
-        for session in session_labels:
-            name = LOCK_NAME.replace(".lock", f"-ses-{session}.lock")
-            own = f"session {session} of {what}"
-            stack.enter_context(_hold(file.with_name(name), own, output_dir))
-        yield
+    _clean_if_alone(file, output_dir, f"sub-{label}")
+    try:
+        with ExitStack() as stack:
+            patience = _PATIENCE_S  # tasks of an array start all at once
+            stack.enter_context(_hold(file, what, output_dir, shared=True, timeout_s=patience))
+            for session in session_labels:
+                name = LOCK_NAME.replace(".lock", f"-ses-{session}.lock")
+                own = f"session {session} of {what}"
+                stack.enter_context(_hold(file.with_name(name), own, output_dir))
+            yield
+    finally:
+        _clean_if_alone(file, output_dir, f"sub-{label}")
 
 
-def _clean(output_dir: Path, label: str) -> None:
-    remove_leftovers(output_dir / f"sub-{label}", deep=True)
-    remove_leftovers(output_dir, f"sub-{label}.html")
+def _clean_if_alone(lock: Path, output_dir: Path, name: str) -> None:
+    try:
+        with hold_lock(lock):
+            _clean(output_dir, name)
+    except TimeoutError:  # runs of other sessions, perhaps: they may be writing
+        pass
+
+
+def _clean(output_dir: Path, name: str) -> None:
+    """Remove what has a temporary name in a folder, and beside it among its pages and tables."""
+    remove_leftovers(output_dir / name, deep=True)
+    remove_leftovers(output_dir, f"{name}.*")
 
 
 @contextmanager
