@@ -22,6 +22,7 @@ from workflows.study_tree import MULTI, write_dataset, write_participant
 from shd_bids.cli.weights import read_preset
 from shd_bids.config import ExecutionConfig, RunConfig, build_config
 from shd_bids.errors import ConfigError, OutputError
+from shd_bids.testing.study import write_study
 
 LABELS = ("01", "02", "03")
 
@@ -140,6 +141,15 @@ def test_a_page_that_cannot_be_written_is_a_failure_that_is_told(
     execution = ExecutionConfig(*places, work_dir=tmp_path / "work", analysis_level="group")
     outcome = group_run.run_group(RunConfig(execution), resources_text="")
     assert outcome.messages[-1] == "Cannot write group.html: no room."
+
+
+def test_a_page_of_preprocessing_alone_counts_its_series(tmp_path: Path) -> None:
+    write_study(tmp_path, 3)
+    outcome = group_run.run_group(
+        _config(tmp_path, execution={"level": "preproc"}), resources_text=""
+    )
+    assert (outcome.n_series, outcome.messages) == (3, [])
+    assert (tmp_path / "out/group.html").is_file()
 
 
 def test_a_place_of_the_log_that_is_none_is_told(tmp_path: Path) -> None:

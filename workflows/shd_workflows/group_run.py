@@ -223,9 +223,12 @@ def _report(
         }
         for kind in kinds
     ]
+    study = read_study(output_dir, outcome.labels)
+    if config.execution.level == LEVELS[0]:  # no scan was looked for, and none left out
+        outcome.n_series = len(study.series)
     page = write_study_report(
         output_dir,
-        read_study(output_dir, outcome.labels),
+        study,
         averages=averages,
         networks=networks,
         messages=[*outcome.messages, *_say_left_out(outcome.left_out)],
