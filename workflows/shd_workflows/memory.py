@@ -20,7 +20,7 @@ _DEFAULT_GB = 8.0
 _FLOAT_GB = 4e-9
 _TORCH_GB = 0.7  # of a process that computes with PyTorch, before any image is loaded
 _CARD_GB = 2.5  # of one that has a card
-_PREDICTED = 12.5  # arrays of a tile that are held at once while a network is applied
+_PREDICTED = 15.5  # arrays of a tile that are held, or kept, while a network is applied
 _TRAINED = 13  # and of a batch while it is trained
 _WORKER_GB = 0.3  # of a process that fits voxels beside others
 
