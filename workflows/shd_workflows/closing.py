@@ -118,9 +118,11 @@ class Closing:
         except Exception as error:  # what is wrong with one page must not cost others their steps
             LOGGER.debug("sub-%s: the page failed.", outcome.label, exc_info=True)
             outcome.lose_report(f"{type(error).__name__}: {error}")
+        if not outcome.plans:
+            return
         if is_to_be_cleaned(outcome, self._config):  # not before the page is there
             clean_after(outcome, self._config)
-        elif outcome.plans:
+        else:
             said = account_for(outcome, self._config)
         LOGGER.info("sub-%s: %s.", outcome.label, said)
 
