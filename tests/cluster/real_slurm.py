@@ -1,5 +1,6 @@
 """A Slurm of one node, this machine, in a folder: started for tests and stopped after them."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -150,6 +151,10 @@ class RealSlurm:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
+        for file in Path("/proc").glob("[0-9]*/environ"):  # what a job that was killed has left
+            with contextlib.suppress(OSError):
+                if os.fsencode(self.folder) in file.read_bytes():
+                    os.kill(int(file.parent.name), signal.SIGKILL)
         shutil.rmtree(self.folder / "munge", ignore_errors=True)  # the key
 
 
