@@ -72,7 +72,7 @@ class Closing:
         self._machine, self._container = machine, container
         self._named = {participant_wf_name(outcome.label): outcome for outcome in outcomes}
         self._n_left: Counter[str] = Counter()  # steps, by participant
-        self._closed: set[str] = set()
+        self._sections: dict[str, Sections] = {}  # by label, of those that are closed
 
     def hear(self, node_name: str) -> None:
         """Close the participant of a step that has come to a good end, if no other is left.
@@ -93,10 +93,10 @@ class Closing:
     def close_all(self) -> None:
         """Close those that have not been, and write the methods text of the dataset."""
         for outcome in self._outcomes:
-            if outcome.label not in self._closed:
+            if outcome.label not in self._sections:
                 self._close(outcome)
         methods = study_methods(
-            {outcome.label: self._sections(outcome) for outcome in self._outcomes},
+            {outcome.label: self._sections[outcome.label] for outcome in self._outcomes},
             container=self._container,
             failed=[outcome.label for outcome in self._outcomes if not outcome.finished],
         )
@@ -109,9 +109,12 @@ class Closing:
             write_citations(self._config.execution.output_dir, methods)
 
     def _close(self, outcome: Outcome) -> None:
-        self._closed.add(outcome.label)
+        self._sections[outcome.label] = participant_sections(
+            self._workflow, outcome.label, outcome.plans, self._config
+        )
         judge_outcomes([outcome], self._plugin)
         said = account_for(outcome, self._config)
+        to_be_cleaned = is_to_be_cleaned(outcome, self._config)
         try:
             with surviving_disk(outcome.lose_report):
                 self._write(outcome, said)
@@ -122,7 +125,7 @@ class Closing:
             return
         if is_to_be_cleaned(outcome, self._config):  # not before the page is there
             clean_after(outcome, self._config)
-        else:
+        elif to_be_cleaned:  # the page is lost
             said = account_for(outcome, self._config)
         LOGGER.info("sub-%s: %s.", outcome.label, said)
 
@@ -134,7 +137,7 @@ class Closing:
             estimated = not config.response.files
             found = found_text(output_dir, outcome.plans, estimated=estimated)
         methods = participant_methods(
-            self._sections(outcome),
+            self._sections[outcome.label],
             container=self._container,
             found=found,
             failed=not outcome.finished,
@@ -157,6 +160,3 @@ class Closing:
             toml=config_text(config),
             methods=methods,
         )
-
-    def _sections(self, outcome: Outcome) -> Sections:
-        return participant_sections(self._workflow, outcome.label, outcome.plans, self._config)

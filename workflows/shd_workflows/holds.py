@@ -48,13 +48,9 @@ def hold_group_output(output_dir: Path) -> Iterator[None]:
     OutputError
         When another run holds it.
     """
-    folder = output_dir / "group"
-    with _hold(folder / "log" / LOCK_NAME, "the group level", output_dir):
-        try:
-            _clean(output_dir, "group")
-            yield
-        finally:
-            _clean(output_dir, "group")
+    file = output_dir / "group" / "log" / LOCK_NAME
+    with _hold(file, "the group level", output_dir), _cleaned(output_dir, "group"):
+        yield
 
 
 @contextmanager
@@ -64,12 +60,8 @@ def _hold_participant(
     file = output_dir / f"sub-{label}" / "log" / LOCK_NAME
     what = f"participant {label}"
     if not session_labels:
-        with _hold(file, what, output_dir):
-            try:
-                _clean(output_dir, f"sub-{label}")
-                yield
-            finally:
-                _clean(output_dir, f"sub-{label}")
+        with _hold(file, what, output_dir), _cleaned(output_dir, f"sub-{label}"):
+            yield
         return
     _clean_if_alone(file, output_dir, f"sub-{label}")
     try:
@@ -91,6 +83,16 @@ def _clean_if_alone(lock: Path, output_dir: Path, name: str) -> None:
             _clean(output_dir, name)
     except TimeoutError:  # runs of other sessions, perhaps: they may be writing
         pass
+
+
+@contextmanager
+def _cleaned(output_dir: Path, name: str) -> Iterator[None]:
+    """Remove leftovers before and after."""
+    try:
+        _clean(output_dir, name)
+        yield
+    finally:
+        _clean(output_dir, name)
 
 
 def _clean(output_dir: Path, name: str) -> None:
